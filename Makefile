@@ -1,0 +1,39 @@
+# Everything runs in .venv; each target installs what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: install tune test check bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	$(BIN)/tune engines --fetch ppocr
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) -e '.[test]'
+	touch $@
+
+install: $(VENV)/.installed
+
+tune: $(VENV)/.installed  ## find the best settings of this machine: make tune ARGS="--budget 5m"
+	$(BIN)/tune $(ARGS)
+
+test: $(VENV)/.installed-test  ## run the tests: make test ARGS="-k session"
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-test  ## types, lint, format, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-test  ## measure the tool itself
+	$(BIN)/python -m pytest tests/bench --benchmark-enable -s $(ARGS)
+
+clean:
+	rm -rf $(VENV)

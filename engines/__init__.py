@@ -1,0 +1,1 @@
+"""OCR engines, one module or package each, behind the interface of `engines.interface`."""

@@ -1,0 +1,50 @@
+"""PP-OCR with a runtime of its own choice for each stage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from engines.interface import Machine, Reader, Settings, StageTimer, UnsupportedError
+from engines.ppocr.fetch import fetch
+from engines.ppocr.knobs import knobs
+
+__all__ = ["fetch", "knobs", "open", "packages", "summary", "unusable"]
+
+_MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "openvino", "cv2": "rapidocr"}
+
+
+def summary() -> str:
+    """One sentence: what it is, with the licence of code and weights."""
+    return (
+        "PP-OCR (detection, direction, recognition) on ONNX Runtime or OpenVINO, chosen per stage; "
+        "code and weights Apache-2.0"
+    )
+
+
+def packages() -> tuple[str, ...]:
+    """Distributions whose versions decide what this engine does."""
+    return ("rapidocr", "onnxruntime", "openvino", "opencv-python-headless", "numpy")
+
+
+def unusable(machine: Machine) -> str | None:
+    """None where it can run here, else the reason and the remedy in one sentence."""
+    missing = sorted({package for module, package in _MODULES.items() if find_spec(module) is None})
+    return f"not installed: {', '.join(missing)}; run `pip install {' '.join(missing)}`" if missing else None
+
+
+@contextmanager
+def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]:
+    """Load the models of `settings` on `device`: "cpu" or, with ONNX Runtime's CUDA build, "cuda:N".
+
+    Raises UnsupportedError where a model file is missing or the device is another one.
+    """
+    if device != "cpu" and device.partition(":")[0] != "cuda":
+        raise UnsupportedError(f"ppocr does not run on {device}; choose --device cpu or cuda:0")
+    import cv2
+
+    from engines.ppocr.reader import PpocrReader
+
+    if settings["det_threads"]:
+        # OpenCV has a thread pool of its own, which would otherwise take every core for resizing.
+        cv2.setNumThreads(int(settings["det_threads"]))
+    yield PpocrReader(settings, device, timer)

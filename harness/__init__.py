@@ -1,0 +1,1 @@
+"""The tool: search space, search, process isolation, measuring, accuracy, machine, data, storage."""

@@ -1,0 +1,1 @@
+"""How well a page was read: normalisation, edit distances, scores, intervals. Pure functions on text."""

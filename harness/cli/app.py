@@ -1,0 +1,92 @@
+"""`tune`, also installed as `ocr-tune`: the commands, and what becomes of errors.
+
+Commands are imported when they are called, so that help is at hand at once.
+"""
+
+import errno
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import NoReturn
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
+from rich.console import Console
+
+from harness.cli.tune import tune
+from harness.errors import UserError, unknown
+
+BAD_INPUT = 2
+FAULT = 70
+INTERRUPTED = 130
+_OF_THE_DISK = {errno.ENOSPC: "the disk is full", errno.EROFS: "the file system is read-only", errno.EDQUOT: "quota"}
+
+app = App(
+    name="tune",
+    help="Finds, proves and guards the fastest accurate settings of an OCR engine on this machine.",
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+)
+_COMMANDS = {
+    "bench": "Measure one variant: throughput, latency, accuracy, stages, counters.",
+    "compare": "Measure two variants side by side: which is faster, and what it costs in accuracy.",
+    "report": "Write the HTML page of one or more runs.",
+    "export": "Print a tuned config in another program's format.",
+    "doctor": "What this machine has, what is missing, how noisy it is, and what to do.",
+    "engines": "Which engines are installed and usable here, and what can be set on them.",
+    "data": "List, check, fetch and preview data sets.",
+}
+app.default(tune)
+for _name, _help in _COMMANDS.items():
+    app.command(f"harness.cli.{_name}:{_name}", name=_name, help=_help)
+
+
+def main() -> NoReturn:
+    """Run a command and exit: 0, 1 and 3 are its own answers; 2 bad input, 70 a fault, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command. Returns its exit status."""
+    console = Console(stderr=True)
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnusedCliTokensError as error:
+        token = error.unused_tokens[0] if error.unused_tokens else ""
+        return _refuse(console, str(unknown("command", token, _COMMANDS)))
+    except CycloptsError as error:
+        return _refuse(console, " ".join(str(error).split()) + " See `tune --help`.")
+    except UserError as error:
+        return _refuse(console, str(error))
+    except KeyboardInterrupt:
+        return _refuse(console, "interrupted", INTERRUPTED)
+    except OSError as error:
+        if error.errno in _OF_THE_DISK:
+            where = f" ({error.filename})" if error.filename else ""
+            what = _OF_THE_DISK[error.errno]
+            return _refuse(console, f"{what}{where}; make room or choose another folder with --out")
+        return _fault()
+    except Exception:  # noqa: BLE001  the other process edge: a fault must leave its traceback and its status
+        return _fault()
+    return result if isinstance(result, int) else 0
+
+
+def _refuse(console: Console, sentence: str, status: int = BAD_INPUT) -> int:
+    console.print(f"[bold red]tune:[/] {_escaped(sentence)}", highlight=False, soft_wrap=True)
+    return status
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _fault() -> int:
+    traceback.print_exc()
+    sys.stderr.write("tune: this is a fault of the program; please report it with the lines above\n")
+    return FAULT
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,116 @@
+"""What several commands need: data, consoles, JSON."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.data import DataSet, PageRef
+from harness.errors import UserError
+from harness.values import DataSummary, ReferencePage, Variant
+
+DEFAULT_DATA = "generated"
+
+
+def stderr() -> Console:
+    """Where progress goes."""
+    return Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedData:
+    """Pages with their ground truth, in the same order."""
+
+    sets: tuple[DataSet, ...]
+    pages: tuple[PageRef, ...]
+    references: tuple[ReferencePage, ...]
+    summaries: tuple[DataSummary, ...]
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any page has ground truth."""
+        return any(page.text for page in self.pages)
+
+
+def load_data(names: Sequence[str], profile: str | None, console: Console) -> LoadedData:
+    """Load data sets, and say what had to be left out. Raises UserError where no page is left."""
+    from harness.data import load
+
+    with console.status("reading the data sets"):
+        sets = load(list(names) or [DEFAULT_DATA], profile=profile)
+    for data in sets:
+        for page, reason in data.skipped:
+            console.print(f"[yellow]left out[/] {page}: {reason}", soft_wrap=True, markup=True)
+    pages = tuple(page for data in sets for page in data.pages)
+    if not pages:
+        raise UserError(f"no readable page in {', '.join(names)}; see the reasons above or run `tune data check`")
+    return LoadedData(
+        sets,
+        pages,
+        tuple(
+            ReferencePage(
+                page_id=page.id,
+                set=page.set,
+                document=page.document,
+                text=page.text or "",
+                profile=page.profile,
+                path=page.path,
+                page_index=page.page_index,
+                language=page.language,
+            )
+            for page in pages
+        ),
+        tuple(
+            DataSummary(data.name, data.sha256, len(data.pages), data.profile, data.licence, data.skipped)
+            for data in sets
+        ),
+    )
+
+
+def changed(variant: Variant, baseline: Variant) -> str:
+    """The settings in which a variant differs from the baseline, for a line on a terminal."""
+    differing = [
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in variant.settings.items()
+        if baseline.settings.get(name) != value
+    ]
+    return " ".join(differing) or "as shipped"
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """The one JSON document of a command, on stdout."""
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def thumbnail(reference: ReferencePage) -> bytes | None:
+    """A small picture of a page for reports, None where its file is gone or unreadable."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    from harness.data import PageError, decode
+
+    page = PageRef(
+        id=reference.page_id,
+        set=reference.set,
+        document=reference.document,
+        path=reference.path,
+        page_index=reference.page_index,
+        kind="pdf" if Path(reference.path).suffix.lower() == ".pdf" else "image",
+        text=None,
+        profile=reference.profile,
+        language=reference.language,
+    )
+    try:
+        image = Image.fromarray(decode(page))
+    except (PageError, OSError):
+        return None
+    image.thumbnail((640, 900))
+    buffer = BytesIO()
+    image.convert("L").save(buffer, "JPEG", quality=60)
+    return buffer.getvalue()

@@ -1,0 +1,110 @@
+"""`tune engines`: which engines are usable here, and what can be set on them."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from engines import registry
+from engines.interface import UnsupportedError
+from harness.cli.common import print_json, stderr
+from harness.errors import UserError, unknown
+from harness.machine import detect, versions
+from harness.space import Space, describe
+
+
+def engines(
+    name: str | None = None,
+    /,
+    *,
+    fetch: str | None = None,
+    device: str = "cpu",
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Which engines are installed and usable here, with the reason where not; the knobs of one engine.
+
+    Parameters
+    ----------
+    name
+        An engine, to list what can be set on it.
+    fetch
+        Download the weights of this engine that are not on this machine.
+    device
+        The device that knobs are listed for.
+    json
+        Print one JSON document.
+    """
+    if fetch is not None:
+        return _fetch(fetch)
+    return _list(json) if name is None else _knobs(name, device, json)
+
+
+def _fetch(name: str) -> int:
+    if name not in registry.names():
+        raise unknown("engine", name, registry.names())
+    steps = registry.fetch(name)
+    if steps is None:
+        raise UserError(f"engine {name!r} has nothing to fetch: its weights come with its package")
+    console = stderr()
+    try:
+        for sentence in steps:
+            console.print(sentence, markup=False, soft_wrap=True)
+    except UnsupportedError as error:
+        raise UserError(str(error)) from error
+    return 0
+
+
+def _list(json: bool) -> int:
+    machine = detect()
+    rows = []
+    for name in registry.names():
+        engine = registry.load(name)
+        rows.append(
+            {
+                "engine": name,
+                "summary": engine.summary(),
+                "unusable": engine.unusable(machine),
+                "versions": versions(engine.packages()),
+            }
+        )
+    if json:
+        print_json({"engines": rows})
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("engine", "here", "what it is", box=None, pad_edge=False)
+    for row in rows:
+        state = f"[red]no:[/] {row['unusable']}" if row["unusable"] else "[green]usable[/]"
+        table.add_row(str(row["engine"]), state, str(row["summary"]))
+    Console(highlight=False).print(table)
+    return 0
+
+
+def _knobs(name: str, device: str, json: bool) -> int:
+    space = Space.of(name, device, detect())
+    if json:
+        print_json(
+            {
+                "engine": name,
+                "knobs": [
+                    {
+                        "name": knob.name,
+                        "stage": knob.stage,
+                        "default": knob.default,
+                        "values": list(knob.domain.values),
+                        "when": {other: list(values) for other, values in knob.when.items()},
+                        "help": knob.help,
+                    }
+                    for knob in space.knobs
+                ],
+            }
+        )
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("knob", "stage", "default", "values", "what it does", box=None, pad_edge=False)
+    for knob in space.knobs:
+        table.add_row(knob.name, knob.stage, str(knob.default), describe(knob), knob.help)
+    Console(highlight=False).print(table)
+    return 0

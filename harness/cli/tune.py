@@ -1,0 +1,98 @@
+"""`tune`: the main job's arguments. What it does is in `harness.cli.main_job`, imported when it is called."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from harness.cli.arguments import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for."""
+
+    engine: str
+    device: str
+    budget_s: float
+    data: tuple[str, ...]
+    profile: str | None
+    objective: str
+    max_cer_increase: float
+    max_p95_ms: float | None
+    max_memory_mib: float | None
+    out: Path | None
+    resume: bool
+    seed: int
+    json: bool
+
+
+def tune(
+    *,
+    engine: str = "ppocr",
+    device: str = "auto",
+    budget: Annotated[float, Parameter(converter=seconds)] = 600.0,
+    data: Annotated[list[str] | None, Parameter(negative="")] = None,
+    profile: str | None = None,
+    objective: Literal["throughput"] = "throughput",
+    max_cer_increase: float = 0.002,
+    max_p95_ms: float | None = None,
+    max_memory_mib: float | None = None,
+    out: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Find the best settings of an engine on this machine, prove them, and write best.yaml and report.html.
+
+    Exits 0 where a config was found and 1 where nothing met the constraints.
+
+    Parameters
+    ----------
+    engine
+        Engine to tune; `tune engines` lists them.
+    device
+        auto, cpu, cuda:0, ...
+    budget
+        Wall time for everything: baseline, search, proof and report. 90s, 10m, 2h.
+    data
+        Data set or path; may be given several times. Default: the generated pages.
+    profile
+        Normalisation profile for CER and WER instead of the data set's own.
+    objective
+        What to maximise.
+    max_cer_increase
+        How much the CER may rise over the engine as shipped, on the upper 95 % bound.
+    max_p95_ms
+        Bound on the 95th percentile of the latency of a page.
+    max_memory_mib
+        Bound on the memory of all processes.
+    out
+        Run folder. Default: runs/DATE-ENGINE.
+    resume
+        Go on with the run in --out; nothing that was measured is measured again.
+    seed
+        Seed of everything that is drawn.
+    json
+        Print the result as one JSON document.
+    """
+    from harness.cli.main_job import run
+
+    return run(
+        Request(
+            engine=engine,
+            device=device,
+            budget_s=budget,
+            data=tuple(data or ()),
+            profile=profile,
+            objective=objective,
+            max_cer_increase=max_cer_increase,
+            max_p95_ms=max_p95_ms,
+            max_memory_mib=max_memory_mib,
+            out=out,
+            resume=resume,
+            seed=seed,
+            json=json,
+        )
+    )

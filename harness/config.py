@@ -1,0 +1,168 @@
+"""`best.yaml`: the tuned config that production loads, validated on the way in and out."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engines import registry
+from engines.interface import Machine, Reader, Setting, StageTimer
+from harness.errors import UserError, unknown
+from harness.values import Interval, Variant
+
+_MAX_BYTES = 4 << 20
+FORMAT_VERSION: Literal[1] = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Estimate(_Strict):
+    """A figure with its 95 % interval; the bounds are absent where they could not be had."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, interval: Interval) -> "Estimate":
+        """The same figure, with infinite bounds left out."""
+        finite = [bound if abs(bound) < float("inf") else None for bound in (interval.low, interval.high)]
+        return cls(value=interval.value, low=finite[0], high=finite[1])
+
+
+class MachineFacts(_Strict):
+    """The machine that the figures belong to."""
+
+    fingerprint: str
+    cpu_model: str
+    cores: int
+    memory_mib: int
+    gpus: list[str] = []
+    versions: dict[str, str] = {}
+
+
+class DataFacts(_Strict):
+    """One data set that the figures come from."""
+
+    name: str
+    sha256: str
+    pages: int
+    profile: str
+
+
+class Evidence(_Strict):
+    """What was measured for this config, against the engine as its authors ship it."""
+
+    pages: int
+    rounds: int
+    speedup: Estimate
+    pages_per_second: float
+    baseline_pages_per_second: float
+    latency_p50_ms: float
+    cer: Estimate
+    baseline_cer: Estimate
+    cer_increase: Estimate
+    wer: float | None = None
+    baseline_wer: float | None = None
+    accuracy_is_drift: bool = False
+    """True where there was no ground truth: the CER figures then compare with the baseline's own output."""
+
+
+class Alternative(_Strict):
+    """Another variant on the Pareto front of throughput and CER, measured in the search but not confirmed."""
+
+    settings: dict[str, Setting]
+    pages_per_second: float
+    cer: float
+
+
+class ConstraintsMet(_Strict):
+    """The bounds that the config met."""
+
+    max_cer_increase: float
+    max_p95_ms: float | None = None
+    max_memory_mib: float | None = None
+
+
+class TunedConfig(_Strict):
+    """A config with its evidence. Unknown keys are errors."""
+
+    format: Annotated[Literal[1], Field(description="version of this file's format")] = FORMAT_VERSION
+    engine: str
+    device: str
+    settings: dict[str, Setting]
+    created: str | None = None
+    objective: str | None = None
+    machine: MachineFacts | None = None
+    data: list[DataFacts] = []
+    evidence: Evidence | None = None
+    constraints: ConstraintsMet | None = None
+    alternatives: list[Alternative] = []
+
+    @property
+    def variant(self) -> Variant:
+        """The variant that this config describes."""
+        return Variant(self.engine, self.device, self.settings)
+
+
+def to_yaml(config: TunedConfig) -> str:
+    """The text of `best.yaml`."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def read_config(path: Path) -> TunedConfig:
+    """The config of a file. Raises UserError with what is wrong and where."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path} is larger than {_MAX_BYTES >> 20} MiB; it is not a config of this program")
+        parsed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(parsed, dict):
+        raise UserError(f"{path} is not a config: it must be a mapping with engine, device and settings")
+    try:
+        return TunedConfig.model_validate(parsed)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            owner = _model_at(first["loc"])
+            raise UserError(f"{path}: {unknown('key', str(first['loc'][-1]), owner)}") from error
+        raise UserError(f"{path}: {where}: {first['msg']}; mend or remove this key") from error
+
+
+def _model_at(location: Sequence[int | str]) -> list[str]:
+    models = {"machine": MachineFacts, "data": DataFacts, "evidence": Evidence, "constraints": ConstraintsMet}
+    inner = models.get(str(location[0]), TunedConfig) if len(location) > 1 else TunedConfig
+    return list(inner.model_fields)
+
+
+@contextmanager
+def load(path: str | Path, machine: Machine | None = None) -> Iterator[Reader]:
+    """Open the engine of a tuned config in this process: `with load("best.yaml") as reader: reader.read(pages)`.
+
+    Warns where the config was made on another machine. Replicas and prefetch are the caller's to arrange; `tune
+    run` does it. Raises UserError.
+    """
+    from harness.machine import detect, fingerprint, versions  # noqa: PLC0415  keeps reading a config light
+
+    config = read_config(Path(path))
+    try:
+        engine = registry.load(config.engine)
+    except registry.UnknownEngineError as error:
+        raise unknown("engine", config.engine, registry.names()) from error
+    here = machine or detect()
+    if reason := engine.unusable(here):
+        raise UserError(f"engine {config.engine!r} cannot be used here: {reason}")
+    if config.machine and config.machine.fingerprint != fingerprint(here, versions(engine.packages())):
+        warnings.warn(f"{path} was made on another machine: {config.machine.cpu_model}", stacklevel=3)
+    with engine.open(config.settings, config.device, StageTimer()) as reader:
+        yield reader

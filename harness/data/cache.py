@@ -1,0 +1,39 @@
+"""The folder where generated and fetched data sets are kept between runs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness.errors import UserError
+
+
+def cache_dir() -> Path:
+    """`$OCR_TUNE_CACHE`, else `~/.cache/ocr-tune`. It need not exist."""
+    named = os.environ.get("OCR_TUNE_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "ocr-tune"
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill, which then appears at `target` whole; a run that is killed leaves no `target`.
+
+    Raises UserError where the folder cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target.parent, prefix=".partial-") as scratch:
+            folder = Path(scratch) / "set"
+            folder.mkdir()
+            yield folder
+            try:
+                folder.rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process made the same folder first
+                    raise
+    except OSError as error:
+        raise UserError(
+            f"cannot write the cache folder {target.parent} ({error.strerror}): "
+            "set OCR_TUNE_CACHE to a folder that can be written and has room"
+        ) from error

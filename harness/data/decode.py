@@ -1,0 +1,187 @@
+"""Files to pixels: every kind of page becomes the same upright RGB array, or a PageError.
+
+This runs in the process that is measured, so it imports nothing of the tool but the page references.
+"""
+
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from struct import error as StructError  # noqa: N812 - it is a class
+from typing import Any
+from zlib import error as ZlibError  # noqa: N812
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+
+from harness.data.refs import PageRef
+
+MAX_FILE_MIB = 512
+MAX_PIXELS = 120_000_000
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
+"""Pillow's readers that may be used. The others are rare, and some start other programs."""
+
+# Pillow's own limit warns where it should refuse, and a warning filter is not thread-safe: see `_admit`.
+Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow's readers raise on damaged files.
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, StructError, ZlibError)
+
+_PDFIUM = threading.RLock()
+"""PDFium must not be called from two threads at once."""
+
+Pixels = NDArray[np.uint8]
+
+
+class PageError(Exception):
+    """A page that cannot be read; one sentence that names the file and the cause."""
+
+
+def decode(ref: PageRef) -> Pixels:
+    """The page as (height, width, 3) uint8: RGB, upright, contiguous, writable, transparency over white.
+
+    Raises PageError where the file is damaged, too large, locked or not a page at all. Safe in threads.
+    """
+    path = Path(ref.path)
+    _check_file(path)
+    if ref.kind == "pdf":
+        return _decode_pdf(path, ref.page_index, ref.dpi)
+    with _damage_named(path), _opened(path) as image:
+        if ref.page_index:
+            image.seek(ref.page_index)
+        _admit(path, *image.size)
+        image.load()
+        return _to_rgb(image)
+
+
+def count_pages(path: Path, *, pdf: bool) -> int:
+    """How many pages a file has, from headers alone. Raises PageError as `decode` does."""
+    _check_file(path)
+    if pdf:
+        with open_pdf(path) as document:
+            return len(document)
+    with _damage_named(path), _opened(path) as image:
+        _admit(path, *image.size)
+        return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+
+
+def read_text_layer(path: Path, index: int) -> str | None:
+    """A PDF page's text layer in the order of the file, None where it has none. Raises PageError."""
+    with open_pdf(path) as document:
+        page = document[index]
+        textpage = page.get_textpage()
+        text = str(textpage.get_text_bounded())
+        textpage.close()
+        page.close()
+    # PDFium puts U+FFFE, which no text may hold, for a hyphen at a line's end and the line break after it.
+    text = text.replace("\ufffe", "-\n").replace("\r\n", "\n").replace("\r", "\n")
+    return text.strip() or None
+
+
+@contextmanager
+def open_pdf(path: Path) -> Iterator[Any]:
+    """A pypdfium2 document. Other threads wait until it is closed. Raises PageError."""
+    import pypdfium2  # noqa: PLC0415 - most runs have no PDF pages
+    import pypdfium2.raw  # noqa: PLC0415
+
+    with _PDFIUM:
+        try:
+            document = pypdfium2.PdfDocument(path)
+        except pypdfium2.PdfiumError as error:
+            if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
+                raise PageError(f"{path} is encrypted: save it without a password") from error
+            raise PageError(f"{path} is not a readable PDF: {error}") from error
+        try:
+            yield document
+        except pypdfium2.PdfiumError as error:
+            raise PageError(f"{path} is damaged: {error}") from error
+        finally:
+            document.close()
+
+
+def _decode_pdf(path: Path, index: int, dpi: int) -> Pixels:
+    with open_pdf(path) as document:
+        document.init_forms()  # what was filled in is part of the page
+        page = document[index]
+        width, height = page.get_size()
+        scale = dpi / 72
+        _admit(path, round(width * scale), round(height * scale))
+        bitmap = page.render(scale=scale, rev_byteorder=True)  # RGB
+        pixels = np.array(bitmap.to_numpy(), order="C")
+        bitmap.close()
+        page.close()
+    return pixels
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise PageError(f"{path} cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise PageError(f"{path} is not a file")
+    if status.st_size == 0:
+        raise PageError(f"{path} is empty (0 bytes)")
+    if status.st_size > MAX_FILE_MIB << 20:
+        raise PageError(f"{path} is larger than the {MAX_FILE_MIB} MiB that a file may have")
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn what Pillow raises into a PageError."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise PageError(f"{path} is not an image of a known kind ({', '.join(FORMATS)})") from error
+    except _DAMAGE as error:
+        raise PageError(f"{path} is damaged: {error}") from error
+
+
+def _opened(path: Path) -> Image.Image:
+    return Image.open(path, formats=FORMATS)
+
+
+def _admit(path: Path, width: int, height: int) -> None:
+    if min(width, height) < 1:
+        raise PageError(f"{path} has no area: {width} x {height} pixels")
+    if width * height > MAX_PIXELS:
+        most = MAX_PIXELS // 1_000_000
+        raise PageError(f"{path} has {width} x {height} pixels, more than the {most} million a page may have")
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith(("I", "F")):
+        return _gray_to_rgb(_to_8_bit(np.asarray(image), image.mode))
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        image = ImageChops.invert(image)  # Pillow takes all CMYK JPEGs for Adobe's, which are inverted
+    if image.has_transparency_data:
+        page = image.convert("RGBA")
+        image = Image.new("RGB", page.size, "white")
+        image.paste(page, mask=page)
+    if image.mode in ("1", "L"):
+        return _gray_to_rgb(np.asarray(image.convert("L")))
+    return np.array(image.convert("RGB"))
+
+
+def _gray_to_rgb(gray: Pixels) -> Pixels:
+    pixels = np.empty((*gray.shape, 3), np.uint8)
+    for channel in range(3):
+        pixels[:, :, channel] = gray  # three strided copies are several times faster than one broadcast
+    return pixels
+
+
+def _to_8_bit(values: NDArray[Any], mode: str) -> Pixels:
+    """Scale gray values to 0..255. White is 65535 in 16-bit modes.
+
+    Modes I and F do not say what white is: it is the smallest of 1 (F only), 255, 65535 and 2**31 - 1 that no
+    value exceeds.
+    """
+    if mode.startswith("I;16"):
+        return (values.astype(np.uint16) >> 8).astype(np.uint8)
+    finite = np.nan_to_num(values.astype(np.float64), nan=0.0)
+    whites = (1, 255, 65_535, 2**31 - 1) if mode == "F" else (255, 65_535, 2**31 - 1)
+    white = next((white for white in whites if finite.max() <= white), float(finite.max()))
+    return np.rint(np.clip(finite / white, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,35 @@
+"""Search spaces as data: `experiments/ENGINE.yaml` says what is searched and where a search starts."""
+
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engines.interface import Setting
+from harness.data.resources import resource
+from harness.errors import UserError
+
+
+class Experiment(BaseModel):
+    """What to search on one engine. Knobs that `search` does not name keep their defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    search: Annotated[
+        dict[str, list[Setting]] | None, Field(description="knob: values to try; absent: every knob, whole grid")
+    ] = None
+    start: Annotated[
+        list[dict[str, Setting]], Field(description="settings to try first, best guess first")
+    ] = []
+
+
+def read_experiment(engine: str) -> Experiment:
+    """The experiment of an engine; one without a file is searched whole. Raises UserError."""
+    try:
+        path = resource(f"experiments/{engine}.yaml")
+    except FileNotFoundError:
+        return Experiment()
+    try:
+        return Experiment.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise UserError(f"{path} is not an experiment: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,265 @@
+"""Measuring: one variant alone, or several side by side in interleaved rounds of fresh processes.
+
+Why interleaved: on a shared machine, totals of A then B differ by 16 % for nothing; the median over blocks of
+log(t_A / t_B), one side at a time and in an order that a coin decides, by 3 %.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.interface import Machine
+from harness import stats
+from harness.accuracy import PageScore, cer_increase, cer_interval, score_page
+from harness.data import PageRef
+from harness.session import Session, TrialFailedError
+from harness.values import (
+    Block,
+    Comparison,
+    Failure,
+    Interval,
+    Measurement,
+    PageRecord,
+    ReferencePage,
+    Variant,
+    Verdict,
+)
+
+SLOWEST_PAGE_S = 180.0
+"""A page that takes longer is a hang, unless the caller knows better."""
+OPEN_S = 300.0
+"""Loading, compiling and the first page may take this long."""
+ROUNDS = 5
+"""Rounds before the first verdict of a comparison: every page is read once in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where and on what to measure."""
+
+    pages: tuple[PageRef, ...]
+    references: tuple[ReferencePage, ...]
+    """Ground truth of `pages`, in their order."""
+    folder: Path
+    machine: Machine
+    seed: int = 0
+
+    def score(self, records: Sequence[PageRecord]) -> list[PageScore]:
+        """The accuracy of each page record."""
+        references = {reference.page_id: reference for reference in self.references}
+        return [score_page(references[record.page_id], record.lines) for record in records]
+
+
+def warmup_pages(count: int, pages: int) -> list[int]:
+    """Indices of the pages to warm up on: the first `count`, or fewer."""
+    return list(range(min(count, pages)))
+
+
+def block_pages(variants: Sequence[Variant]) -> int:
+    """Pages a block needs so that every replica of every variant gets several full calls."""
+
+    def needed(variant: Variant) -> int:
+        replicas, call = int(variant.settings.get("replicas", 1)), int(variant.settings.get("pages_per_call", 1))
+        return 1 if replicas * call == 1 else 4 * replicas * call
+
+    return max(needed(variant) for variant in variants)
+
+
+def measure(
+    bench: Bench,
+    variant: Variant,
+    blocks: Sequence[Sequence[int]],
+    *,
+    deadline_s: float,
+    page_s: float = SLOWEST_PAGE_S,
+    warmup: int = 1,
+    stop: Callable[[Sequence[Block]], str | None] = lambda _: None,
+) -> tuple[Measurement | Failure, str]:
+    """Read `blocks` of pages with one variant in fresh processes.
+
+    `deadline_s` bounds the whole trial and `page_s` each page, in seconds. After each block `stop` may end the
+    trial early by giving a reason. Returns the outcome and that reason ("" where there was none).
+    """
+    clock = _Deadline(deadline_s)
+    note = ""
+    session = Session(variant, bench.pages, bench.folder, bench.machine)
+    try:
+        with session:
+            session.start(warmup_pages(warmup, len(bench.pages)), clock.left(OPEN_S))
+            done: list[Block] = []
+            for block in blocks:
+                done.append(session.read(block, clock.left(page_s * len(block))))
+                if reason := stop(done):
+                    note = reason
+                    break
+        return session.measurement(), note
+    except TrialFailedError as failed:
+        return failed.failure, note
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: the blocks and cold start of each side, and log(t_first / t_side) of each but the first."""
+
+    blocks: tuple[tuple[Block, ...], ...]
+    cold_start_s: tuple[float, ...]
+    log_ratios: tuple[float, ...]
+
+
+class SideFailedError(Exception):
+    """One side of a comparison could not be measured."""
+
+    def __init__(self, side: int, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.side, self.failure = side, failure
+
+
+def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int) -> Round:
+    """One round over `pages`: fresh processes, random order of start, one side at a time, a coin for each block.
+
+    Raises SideFailedError.
+    """
+    draw = random.Random(f"{bench.seed}/{number}")  # noqa: S311  an order, not a secret
+    sides = list(range(len(variants)))
+    size = min(block_pages(variants), len(pages))
+    blocks: list[list[Block]] = [[] for _ in sides]
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(
+                # Counters of a side that waits while the other runs would mislead.
+                Session(
+                    variant,
+                    bench.pages,
+                    bench.folder / f"round-{number:02d}-{side}",
+                    bench.machine,
+                    sample_counters=False,
+                )
+            )
+            for side, variant in enumerate(variants)
+        ]
+        for side in draw.sample(sides, len(sides)):
+            try:
+                # Warm on the round's own first page and another: its shapes are then known to the runtime.
+                sessions[side].start(list(pages[:2]), OPEN_S)
+            except TrialFailedError as failed:
+                raise SideFailedError(side, failed.failure) from failed
+        for start in range(0, len(pages) - size + 1, size):
+            block = pages[start : start + size]
+            for side in draw.sample(sides, len(sides)):
+                try:
+                    blocks[side].append(sessions[side].read(block, SLOWEST_PAGE_S * len(block)))
+                except TrialFailedError as failed:
+                    raise SideFailedError(side, failed.failure) from failed
+    ratios = tuple(
+        stats.round_value(
+            [math.log(first.wall_s / other.wall_s) for first, other in zip(blocks[0], blocks[side], strict=True)]
+        )
+        for side in sides[1:]
+    )
+    return Round(
+        tuple(tuple(side) for side in blocks),
+        tuple(session.measurement().cold_start_s for session in sessions),
+        ratios,
+    )
+
+
+def round_pages(pages: int, variants: Sequence[Variant], seed: int, rounds: int = ROUNDS) -> Iterator[list[int]]:
+    """The pages of each round, endlessly: shuffled decks, so that the first `rounds` rounds read every page once.
+
+    A round has at least one block, so a small set is read more often.
+    """
+    draw = random.Random(f"{seed}/pages")  # noqa: S311  an order, not a secret
+    size = block_pages(variants)
+    count = max(1, math.ceil(pages / rounds / size)) * size
+    deck: list[int] = []
+    while True:
+        while len(deck) < count:
+            deck += draw.sample(range(pages), pages)
+        hand, deck = deck[:count], deck[count:]
+        yield hand
+
+
+def compare(
+    bench: Bench,
+    a: Variant,
+    b: Variant,
+    *,
+    budget_s: float,
+    rounds: int = ROUNDS,
+    progress: Callable[[int, Interval], None] = lambda *_: None,
+) -> Comparison:
+    """A and B on the same pages until the verdict is clear or the budget, in seconds, is spent.
+
+    Every page is read at least once unless the budget ends first; the accuracy is that of those pages.
+    """
+    clock = _Deadline(budget_s)
+    results: list[Round] = []
+    failure = None
+    for number, pages in enumerate(round_pages(len(bench.pages), (a, b), bench.seed, rounds)):
+        began_s = clock.spent()
+        try:
+            results.append(interleaved_round(bench, (a, b), pages, number))
+        except SideFailedError as failed:
+            side = "AB"[failed.side]
+            failure = f"{side} ({(a, b)[failed.side].engine}): {failed.failure.kind}: {failed.failure.message}"
+            break
+        interval = stats.speedup([result.log_ratios[0] for result in results])
+        progress(number + 1, interval)
+        settled = stats.verdict(interval) is not Verdict.INCONCLUSIVE
+        if number + 1 >= rounds and settled:
+            break
+        if clock.left() < 1.2 * (clock.spent() - began_s):
+            break
+    return comparison(bench, a, b, results, 1, failure)
+
+
+def comparison(
+    bench: Bench, a: Variant, b: Variant, rounds: Sequence[Round], side: int, failure: str | None = None
+) -> Comparison:
+    """What the rounds say of side `side` (B) against side 0 (A)."""
+    log_ratios = tuple(result.log_ratios[side - 1] for result in rounds)
+    interval = stats.speedup(log_ratios)
+    scores_a, scores_b = (
+        bench.score(list(_first_reading(result.blocks[which] for result in rounds).values())) for which in (0, side)
+    )
+    unknown = Interval(math.nan, math.nan, math.nan)
+    scored = bool(scores_a) and any(score.characters.reference_length for score in scores_a)
+    return Comparison(
+        a=a,
+        b=b,
+        log_ratios=log_ratios,
+        speedup=interval,
+        verdict=stats.verdict(interval),
+        cer_a=cer_interval(scores_a) if scored else unknown,
+        cer_b=cer_interval(scores_b) if scored else unknown,
+        cer_increase=cer_increase(scores_a, scores_b) if scored else unknown,
+        pages=len(scores_a),
+        failure=failure,
+    )
+
+
+def _first_reading(rounds: Iterator[tuple[Block, ...]] | Sequence[tuple[Block, ...]]) -> dict[str, PageRecord]:
+    first: dict[str, PageRecord] = {}
+    for blocks in rounds:
+        for block in blocks:
+            for record in block.pages:
+                first.setdefault(record.page_id, record)
+    return first
+
+
+class _Deadline:
+    """Time left of a budget, in seconds."""
+
+    def __init__(self, budget_s: float) -> None:
+        self._began = time.perf_counter()
+        self._budget_s = budget_s
+
+    def spent(self) -> float:
+        return time.perf_counter() - self._began
+
+    def left(self, at_most: float = math.inf) -> float:
+        return max(0.0, min(at_most, self._budget_s - self.spent()))

@@ -1,0 +1,128 @@
+"""From a study to the config that production loads. Pure."""
+
+import statistics
+from collections.abc import Sequence
+
+from harness.accuracy import PageScore, Summary, score_page, summarise
+from harness.config import (
+    Alternative,
+    ConstraintsMet,
+    DataFacts,
+    Estimate,
+    Evidence,
+    MachineFacts,
+    TunedConfig,
+)
+from harness.machine import Caution
+from harness.values import Comparison, Measurement, PageRecord, Study, TrialResult, Variant
+
+_MAX_ALTERNATIVES = 6
+
+
+def scores(study: Study, records: Sequence[PageRecord]) -> list[PageScore]:
+    """The accuracy of page records, in the light of the study's references."""
+    references = {reference.page_id: reference for reference in study.references}
+    return [score_page(references[record.page_id], record.lines) for record in records]
+
+
+def accuracy(study: Study, measurement: Measurement) -> Summary | None:
+    """Accuracy pooled over a measurement's pages, each at its first reading; None where no page has text."""
+    first: dict[str, PageRecord] = {}
+    for record in measurement.pages:
+        first.setdefault(record.page_id, record)
+    summary = summarise(scores(study, list(first.values())))
+    return summary if summary.characters.reference_length else None
+
+
+def confirmed(study: Study, variant: Variant) -> Measurement | None:
+    """What the confirmation measured of a variant."""
+    return next(
+        (
+            trial.outcome
+            for trial in study.trials
+            if trial.phase == "confirm" and trial.variant == variant and isinstance(trial.outcome, Measurement)
+        ),
+        None,
+    )
+
+
+def comparison_of_best(study: Study) -> Comparison | None:
+    """The comparison that proved the winner, None for a run that ended before it."""
+    return next((c for c in study.comparisons if c.b == study.best), None)
+
+
+def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:
+    """(trial, pages a second, CER) of the search that no other beats on both, fastest first."""
+    points = []
+    for trial in study.trials:
+        if trial.phase == "confirm" or not isinstance(trial.outcome, Measurement) or not trial.outcome.blocks:
+            continue
+        summary = accuracy(study, trial.outcome)
+        if summary is not None:
+            points.append((trial, trial.outcome.pages_per_second, summary.cer))
+    points.sort(key=lambda point: (-point[1], point[2]))
+    front: list[tuple[TrialResult, float, float]] = []
+    for point in points:
+        if not front or point[2] < front[-1][2]:
+            front.append(point)
+    return front
+
+
+def tuned_config(study: Study) -> TunedConfig | None:
+    """The config of the study's winner, None where it has none."""
+    if study.best is None:
+        return None
+    return TunedConfig(
+        engine=study.best.engine,
+        device=study.best.device,
+        settings=dict(study.best.settings),
+        created=study.created,
+        objective=study.objective,
+        machine=MachineFacts(
+            fingerprint=study.fingerprint,
+            cpu_model=study.machine.cpu_model,
+            cores=study.machine.cores,
+            memory_mib=study.machine.memory_mib,
+            gpus=[gpu.name for gpu in study.machine.gpus],
+            versions=dict(study.versions),
+        ),
+        data=[
+            DataFacts(name=data.name, sha256=data.sha256, pages=data.pages, profile=data.profile)
+            for data in study.data
+        ],
+        evidence=_evidence(study),
+        constraints=ConstraintsMet(
+            max_cer_increase=study.constraints.max_cer_increase,
+            max_p95_ms=study.constraints.max_p95_ms,
+            max_memory_mib=study.constraints.max_memory_mib,
+        ),
+        alternatives=[
+            Alternative(settings=dict(trial.variant.settings), pages_per_second=round(rate, 4), cer=round(cer, 6))
+            for trial, rate, cer in pareto_front(study)
+            if trial.variant != study.best
+        ][:_MAX_ALTERNATIVES],
+    )
+
+
+def _evidence(study: Study) -> Evidence | None:
+    proof = comparison_of_best(study)
+    if proof is None:
+        return None
+    best, baseline = confirmed(study, proof.b), confirmed(study, proof.a)
+    if best is None or baseline is None:
+        return None
+    read, shipped = accuracy(study, best), accuracy(study, baseline)
+    return Evidence(
+        pages=proof.pages,
+        rounds=len(proof.log_ratios),
+        speedup=Estimate.of(proof.speedup),
+        pages_per_second=round(best.pages_per_second, 4),
+        baseline_pages_per_second=round(baseline.pages_per_second, 4),
+        latency_p50_ms=round(1000 * statistics.median(page.seconds for page in best.pages), 2),
+        cer=Estimate.of(proof.cer_b),
+        baseline_cer=Estimate.of(proof.cer_a),
+        cer_increase=Estimate.of(proof.cer_increase),
+        wer=read.wer if read else None,
+        baseline_wer=shipped.wer if shipped else None,
+        accuracy_is_drift=Caution.NO_GROUND_TRUTH.sentence in study.cautions,
+    )

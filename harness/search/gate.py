@@ -1,0 +1,100 @@
+"""What a trial is worth: its speed against the baseline on the same pages, and the bounds that it must meet."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.accuracy import PageScore, cer_increase
+from harness.stats import percentile
+from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
+
+WORST = -10.0
+"""Log of the throughput over the baseline's that a failed trial is told as: 22 000 times slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One trial in the eyes of the search."""
+
+    trial: TrialResult
+    log_speedup: float
+    """Log of the throughput over the baseline's on the same pages; WORST for a failure."""
+    cer_increase: Interval | None
+    """None for a failure, and where no page has text to be read."""
+    violations: Mapping[str, float]
+    """By constraint, by how much it is missed; at most 0 is met."""
+    likely: bool
+    """Whether the constraints are met on the best estimate, if not on its upper bound."""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint is met."""
+        return all(violation <= 0 for violation in self.violations.values())
+
+
+def judge(
+    trial: TrialResult,
+    baseline: Measurement,
+    constraints: Constraints,
+    scores: Sequence[PageScore],
+    baseline_scores: Sequence[PageScore],
+) -> Judgement:
+    """Judge a trial by `scores` of its pages; `baseline_scores` hold at least those pages."""
+    if isinstance(trial.outcome, Failure):
+        return Judgement(trial, WORST, None, {"failed": 1.0}, likely=False)
+    read = {score.page_id for score in scores}
+    same = [score for score in baseline_scores if score.page_id in read]
+    increase = (
+        cer_increase(same, scores) if any(score.characters.reference_length for score in same) else None
+    )
+    violations = _limits(trial.outcome, constraints)
+    likely = all(violation <= 0 for violation in violations.values())
+    if increase is not None:
+        violations["cer"] = increase.high - constraints.max_cer_increase
+        likely = likely and increase.value <= constraints.max_cer_increase
+    return Judgement(trial, _log_speedup(trial.outcome, baseline), increase, violations, likely)
+
+
+def _log_speedup(measurement: Measurement, baseline: Measurement) -> float:
+    spent = {page.page_id: page.seconds for page in baseline.pages}
+    scale = sum(block.wall_s for block in baseline.blocks) / sum(spent.values())
+    same = scale * sum(spent[page.page_id] for page in measurement.pages)
+    return math.log(same / sum(block.wall_s for block in measurement.blocks))
+
+
+def _limits(measurement: Measurement, constraints: Constraints) -> dict[str, float]:
+    violations: dict[str, float] = {}
+    if constraints.max_p95_ms is not None:
+        times_ms = sorted(1000 * page.seconds for page in measurement.pages)
+        # Too few pages for the percentile: the slowest page stands in, which errs on the safe side.
+        p95_ms = percentile(times_ms, 95) or times_ms[-1]
+        violations["p95_ms"] = p95_ms / constraints.max_p95_ms - 1
+    if constraints.max_memory_mib is not None:
+        peaks = [sample.values["rss_mib"] for sample in measurement.samples if "rss_mib" in sample.values]
+        if peaks:
+            violations["memory_mib"] = max(peaks) / constraints.max_memory_mib - 1
+    return violations
+
+
+def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:
+    """The fastest trial that meets the constraints, on the best estimate where none is certain to."""
+    for good in (lambda j: j.feasible, lambda j: j.likely):
+        fitting = [judgement for judgement in judgements if good(judgement)]
+        if fitting:
+            return max(fitting, key=lambda j: j.log_speedup)
+    return None
+
+
+def finalists(judgements: Sequence[Judgement], count: int) -> list[Judgement]:
+    """Different variants for the confirmation: the fastest sure one first, then the fastest likely ones.
+
+    The sure one is there so that a run whose bold guesses fail on unseen pages still ends with a gain.
+    """
+    by_speed = sorted(judgements, key=lambda j: -j.log_speedup)
+    sure = [judgement for judgement in by_speed if judgement.feasible]
+    ranked = sure[:1] + [judgement for judgement in by_speed if judgement.likely]
+    chosen: dict[str, Judgement] = {}
+    for judgement in ranked:
+        if judgement.log_speedup > 0:
+            chosen.setdefault(judgement.trial.variant.id, judgement)
+    return list(chosen.values())[:count]

@@ -1,0 +1,378 @@
+"""The main job: measure the baseline, search under a wall-clock budget, prove the winner.
+
+Everything counts against the budget. What is measured is on the disk before the next trial begins, so a run that
+is killed goes on with `--resume`.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from engines.interface import Machine
+from harness.accuracy import PageScore
+from harness.data import PageRef
+from harness.errors import UserError
+from harness.experiments import Experiment
+from harness.machine import Caution
+from harness.measure import (
+    Bench,
+    Round,
+    SideFailedError,
+    block_pages,
+    comparison,
+    interleaved_round,
+    measure,
+)
+from harness.search import gate, plan
+from harness.search.gate import Judgement
+from harness.search.proposals import Proposals
+from harness.space import Space
+from harness.store import RunFolder
+from harness.values import (
+    Block,
+    Comparison,
+    Failure,
+    FailureKind,
+    Measurement,
+    ReferencePage,
+    Study,
+    TrialResult,
+    Variant,
+)
+
+_SLOWER_AT_ONCE = 1.35
+_SLOWER = 1.15
+"""A trial is dropped where it needs this many times the incumbent's time for the same pages, after its first block
+and later. Trials minutes apart differ by up to 16 % for nothing; the confirmation is where small gains are told."""
+_HANG_FACTOR = 3.0
+_SHORTEST_DEADLINE_S = 15.0
+_MAX_FINALISTS = 3
+
+
+class Listener(Protocol):
+    """Who wants to know how the search goes. Every method may do nothing."""
+
+    def phase(self, name: str) -> None:
+        """A phase begins: `baseline`, `search` or `confirm`."""
+
+    def trial(self, number: int, variant: Variant, origin: str) -> None:
+        """A trial begins."""
+
+    def judged(self, judgement: Judgement, incumbent: Judgement | None) -> None:
+        """A trial has ended."""
+
+    def round(self, number: int, rounds: int) -> None:
+        """A round of the confirmation begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to tune, on what, and for how long."""
+
+    header: Study
+    """The study's facts, without trials or comparisons."""
+    pages: tuple[PageRef, ...]
+    """In the order of the header's references."""
+    space: Space
+    experiment: Experiment
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known so far."""
+
+    trials: list[TrialResult] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+    scores: dict[int, list[PageScore]] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    best: Variant | None = None
+    cautions: list[str] = field(default_factory=list)
+    references: tuple[ReferencePage, ...] = ()
+
+
+class Tuner:
+    """One run of the main job. Side effect: keeps every trial in the run folder."""
+
+    def __init__(self, task: Task, folder: RunFolder, machine: Machine, listener: Listener) -> None:
+        self._task = task
+        self._folder = folder
+        self._machine = machine
+        self._listener = listener
+        self._began = time.perf_counter() - task.header.spent_s
+        self._split = plan.split_pages(task.header.references, task.header.seed)
+        self._state = _Progress(references=task.header.references)
+        self._state.cautions += task.header.cautions
+        if self._split.overlap:
+            self._state.cautions.append(Caution.TOO_FEW_PAGES.sentence)
+
+    def run(self, earlier: Sequence[TrialResult] = ()) -> Study:
+        """Tune until the budget is spent; KeyboardInterrupt ends the run early with what is known."""
+        try:
+            self._run(earlier)
+        except KeyboardInterrupt:
+            self._state.cautions.append(Caution.INTERRUPTED.sentence)
+            if self._state.best is None and self._state.judgements:
+                leader = gate.incumbent(self._state.judgements)
+                self._state.best = leader.trial.variant if leader else None
+        return self.study()
+
+    def study(self) -> Study:
+        """The study as it stands."""
+        return replace(
+            self._task.header,
+            spent_s=self._spent_s(),
+            references=self._state.references,
+            trials=tuple(self._state.trials),
+            comparisons=self._state.comparisons,
+            best=self._state.best,
+            cautions=tuple(self._state.cautions),
+        )
+
+    def _run(self, earlier: Sequence[TrialResult]) -> None:
+        header = self._task.header
+        self._state.trials += earlier
+        baseline = self._baseline()
+        proposals = Proposals(
+            self._task.space,
+            self._task.experiment,
+            f"sqlite:///{self._folder.study_db}",
+            header.id,
+            header.seed,
+        )
+        self._listener.phase("search")
+        for trial in earlier:
+            if trial.phase == "search":
+                proposals.recall(self._judge(trial, baseline))
+        confirm_s = max(plan.CONFIRM_SHARE * header.budget_s, 4 * baseline.cold_start_s)
+        while (left_s := self._left_s() - confirm_s) > baseline.cold_start_s:
+            incumbent = gate.incumbent(self._state.judgements)
+            proposal = proposals.ask(incumbent.trial.variant if incumbent else None)
+            if proposal is None:
+                break
+            self._listener.trial(len(self._state.trials), proposal.variant, proposal.origin)
+            trial = self._trial(proposal.variant, baseline, incumbent, left_s)
+            judgement = self._judge(trial, baseline)
+            proposals.tell(proposal, judgement)
+            self._listener.judged(judgement, gate.incumbent(self._state.judgements))
+        self._confirm(baseline)
+
+    def _baseline(self) -> Measurement:
+        """Measure the engine as its authors ship it, on as many pages of the search as its share of time allows."""
+        known = next((trial for trial in self._state.trials if trial.phase == "baseline"), None)
+        if known is None:
+            self._listener.phase("baseline")
+            variant = self._task.space.variant({})
+            self._listener.trial(0, variant, "as shipped")
+            share_s = plan.BASELINE_SHARE * self._task.header.budget_s
+            pages = self._split.search[: plan.MAX_SEARCH_PAGES]
+            began = time.perf_counter()
+
+            def spent(_: Sequence[Block]) -> str | None:
+                over = time.perf_counter() - began > share_s
+                return "as many pages as its share of the budget allows" if over else None
+
+            known = self._measure(
+                variant,
+                "baseline",
+                [[page] for page in pages],
+                deadline_s=(1 - plan.CONFIRM_SHARE) * self._left_s(),
+                stop=spent,
+            )
+        if isinstance(known.outcome, Failure):
+            raise UserError(_baseline_failed(known.outcome, self._task.header))
+        self._use_drift_where_no_text(known.outcome)
+        self._state.judgements.append(self._judge(known, known.outcome))
+        return known.outcome
+
+    def _use_drift_where_no_text(self, baseline: Measurement) -> None:
+        """Without any ground truth the baseline's own output is the reference: figures are then drift, not CER."""
+        if any(reference.text for reference in self._state.references):
+            return
+        read = {page.page_id: page.text for page in baseline.pages}
+        self._state.references = tuple(
+            replace(reference, text=read.get(reference.page_id, "")) for reference in self._state.references
+        )
+        self._state.cautions.append(Caution.NO_GROUND_TRUTH.sentence)
+
+    def _trial(
+        self, variant: Variant, baseline: Measurement, incumbent: Judgement | None, left_s: float
+    ) -> TrialResult:
+        pages = [self._index[page.page_id] for page in baseline.pages]
+        speed = math.exp(incumbent.log_speedup) if incumbent else 1.0
+        spent = {page.page_id: page.seconds / speed for page in baseline.pages}
+
+        def lost(blocks: Sequence[Block]) -> str | None:
+            expected_s = sum(spent[page.page_id] for block in blocks for page in block.pages)
+            ratio = sum(block.wall_s for block in blocks) / expected_s
+            if ratio > (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER):
+                read = sum(len(block.pages) for block in blocks)
+                return f"dropped after {read} pages: {100 * (1 - 1 / ratio):.0f} % slower than the best"
+            return None
+
+        slowest_s = max(spent.values())
+        return self._measure(
+            variant,
+            "search",
+            plan.blocks_of(pages, max(plan.BLOCK_PAGES, block_pages([variant]))),
+            deadline_s=left_s,
+            page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
+            stop=lost,
+        )
+
+    def _measure(
+        self,
+        variant: Variant,
+        phase: str,
+        blocks: Sequence[Sequence[int]],
+        *,
+        deadline_s: float,
+        stop: Callable[[Sequence[Block]], str | None],
+        page_s: float = math.inf,
+    ) -> TrialResult:
+        number = len(self._state.trials)
+        began_s = self._spent_s()
+        outcome, note = measure(
+            self._bench(self._folder.trial(number, variant.id)),
+            variant,
+            blocks,
+            deadline_s=deadline_s,
+            page_s=page_s,
+            stop=stop,
+        )
+        trial = TrialResult(number, variant, phase, began_s, self._spent_s() - began_s, outcome, note)
+        self._folder.save_trial(trial)
+        self._state.trials.append(trial)
+        self._folder.save_study(self.study())
+        return trial
+
+    def _judge(self, trial: TrialResult, baseline: Measurement) -> Judgement:
+        bench = self._bench(self._folder.root)
+        known = self._state.scores
+        if isinstance(trial.outcome, Measurement) and trial.number not in known:
+            known[trial.number] = bench.score(trial.outcome.pages)
+        if 0 not in known:
+            known[0] = bench.score(baseline.pages)
+        judgement = gate.judge(
+            trial, baseline, self._task.header.constraints, known.get(trial.number, []), known[0]
+        )
+        if trial.phase == "search":
+            self._state.judgements.append(judgement)
+        return judgement
+
+    def _confirm(self, baseline: Measurement) -> None:
+        """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""
+        chosen = gate.finalists(self._state.judgements, _MAX_FINALISTS)
+        if not chosen:
+            return
+        self._listener.phase("confirm")
+        base = self._task.space.variant({})
+        page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
+        costs = [
+            (j.trial.outcome.cold_start_s, page_s / math.exp(j.log_speedup))
+            for j in chosen
+            if isinstance(j.trial.outcome, Measurement)
+        ]
+        block = block_pages([base, *(j.trial.variant for j in chosen)])
+        pages = self._split.confirm
+        scheme = plan.plan_confirmation(
+            self._left_s() - plan.REPORT_S,
+            (baseline.cold_start_s, page_s),
+            costs,
+            min(block, len(pages)),
+            len(pages),
+        )
+        if scheme is None:
+            self._state.cautions.append(Caution.UNCONFIRMED.sentence)
+            return
+        sides = [base, *(j.trial.variant for j in chosen[: scheme.finalists])]
+        began_s = self._spent_s()
+        rounds = self._rounds(sides, scheme)
+        bench = self._bench(self._folder.root)
+        if len(rounds) >= plan.MIN_CONFIRM_ROUNDS:
+            self._state.comparisons = tuple(
+                comparison(bench, base, side, rounds, number) for number, side in enumerate(sides) if number
+            )
+            for number, side in enumerate(sides):
+                self._keep(side, _together(rounds, number), began_s)
+            self._state.best = winner(self._state.comparisons, self._task.header.constraints.max_cer_increase)
+
+    def _rounds(self, sides: list[Variant], scheme: plan.ConfirmPlan) -> list[Round]:
+        pages = self._split.confirm
+        rounds: list[Round] = []
+        number = 0
+        bench = self._bench(self._folder.root / "confirm")
+        while len(rounds) < scheme.rounds and len(sides) > 1:
+            began_s = self._spent_s()
+            first = number * scheme.pages_per_round
+            hand = [pages[(first + i) % len(pages)] for i in range(min(scheme.pages_per_round, len(pages)))]
+            self._listener.round(len(rounds) + 1, scheme.rounds)
+            try:
+                rounds.append(interleaved_round(bench, sides, hand, number))
+            except SideFailedError as failed:
+                if failed.side == 0:
+                    self._state.cautions.append(Caution.UNCONFIRMED.sentence)
+                    self._keep(sides[0], failed.failure, began_s)
+                    return []
+                # A finalist that fails now is out; what was measured beside it cannot be kept without it.
+                broken = sides.pop(failed.side)
+                self._keep(broken, failed.failure, began_s)
+                rounds = []
+            number += 1
+            if self._left_s() - plan.REPORT_S < self._spent_s() - began_s:
+                break
+        return rounds
+
+    def _keep(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
+        number = len(self._state.trials)
+        trial = TrialResult(number, variant, "confirm", began_s, self._spent_s() - began_s, outcome)
+        self._folder.save_trial(trial)
+        self._state.trials.append(trial)
+
+    @property
+    def _index(self) -> Mapping[str, int]:
+        return {reference.page_id: index for index, reference in enumerate(self._state.references)}
+
+    def _bench(self, folder: Path) -> Bench:
+        return Bench(
+            self._task.pages, self._state.references, folder, self._machine, self._task.header.seed
+        )
+
+    def _spent_s(self) -> float:
+        return time.perf_counter() - self._began
+
+    def _left_s(self) -> float:
+        return self._task.header.budget_s - self._spent_s()
+
+
+def winner(comparisons: Sequence[Comparison], max_cer_increase: float) -> Variant | None:
+    """The variant with the greatest lower bound of its speed-up among those that are surely accurate enough.
+
+    Surely: the upper bound of its CER increase on the confirmation pages is at most `max_cer_increase`.
+    """
+    proven = [
+        c
+        for c in comparisons
+        if c.failure is None
+        and c.speedup.low > 1
+        and (math.isnan(c.cer_increase.high) or c.cer_increase.high <= max_cer_increase)
+    ]
+    return max(proven, key=lambda c: c.speedup.low).b if proven else None
+
+
+def _together(rounds: Sequence[Round], side: int) -> Measurement:
+    """All that the rounds measured of one side."""
+    cold_start_s = statistics.median(result.cold_start_s[side] for result in rounds)
+    return Measurement(cold_start_s, tuple(block for result in rounds for block in result.blocks[side]))
+
+
+def _baseline_failed(failure: Failure, header: Study) -> str:
+    if failure.kind is FailureKind.TIMEOUT:
+        return (
+            f"a budget of {header.budget_s:.0f} s is too short to measure {header.engine} as shipped; "
+            "give a longer --budget"
+        )
+    return f"{header.engine} as shipped cannot be measured here ({failure.kind}): {failure.message}"

@@ -1,0 +1,299 @@
+"""The process boundary: an engine in processes of its own, with deadlines, from the parent's side.
+
+A session starts `replicas` workers in one process group, deals pages to whichever is free, and kills the whole
+group when a deadline passes or the session closes. Everything that crosses is a JSON line; a worker that dies
+is noticed by the end of its pipe. Failures are raised as `TrialFailedError`, which carries the value.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NoReturn
+
+from pydantic import TypeAdapter
+
+from engines.interface import Machine
+from harness.counters import CounterSampler
+from harness.data import PageRef
+from harness.values import Block, CounterSample, Failure, FailureKind, Measurement, PageRecord, Variant
+
+_STDERR_TAIL_LINES = 20
+_STDERR_TAIL_BYTES = 8192
+_GRACE_S = 3.0
+_MAX_ANSWER_BYTES = 64 << 20
+_RECORD = TypeAdapter(PageRecord)
+
+
+class TrialFailedError(Exception):
+    """The session ended without what was asked of it; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def core_shares(cores: Sequence[int], replicas: int) -> list[list[int]]:
+    """The cores of each replica: contiguous shares, as equal as possible; spare replicas take turns."""
+    if replicas >= len(cores):
+        return [[cores[i % len(cores)]] for i in range(replicas)]
+    edges = [round(i * len(cores) / replicas) for i in range(replicas + 1)]
+    return [list(cores[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
+
+
+class _Worker:
+    """One replica: its process and the unread part of its answers."""
+
+    def __init__(self, command: Sequence[str], stderr: Path, process_group: int) -> None:
+        with stderr.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=process_group
+            )
+        self.stderr = stderr
+        self.window = 1
+        self._buffer = b""
+        self.ended = False
+        os.set_blocking(self.answers.fileno(), False)
+
+    @property
+    def answers(self) -> IO[bytes]:
+        assert self.process.stdout is not None  # noqa: S101  it was asked for
+        return self.process.stdout
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None  # noqa: S101  it was asked for
+        with contextlib.suppress(BrokenPipeError):  # its death is noticed where its answers end
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def deal(self, queue: deque[int], count: int) -> None:
+        """Send the next `count` pages of the queue, or what is left of it."""
+        if pages := [queue.popleft() for _ in range(min(count, len(queue)))]:
+            self.send({"deal": pages})
+
+    def end(self) -> None:
+        """Say once a block that no more pages will come."""
+        if not self.ended:
+            self.ended = True
+            self.send({"end": True})
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Whole messages that have arrived; None once the worker has gone."""
+        chunk = os.read(self.answers.fileno(), 1 << 20)
+        if not chunk:
+            return None
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        if len(self._buffer) > _MAX_ANSWER_BYTES:
+            return None
+        return [json.loads(line) for line in lines]
+
+    def stderr_tail(self) -> tuple[str, ...]:
+        """The last lines of what it printed."""
+        with self.stderr.open("rb") as log:
+            log.seek(max(0, self.stderr.stat().st_size - _STDERR_TAIL_BYTES))
+            text = log.read().decode("utf-8", "replace")
+        return tuple(text.splitlines()[-_STDERR_TAIL_LINES:])
+
+
+class Session:
+    """One variant, opened and warm, ready to read blocks of pages. Use as a context manager.
+
+    Side effect: writes the spec and the workers' stderr into `folder`.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        pages: Sequence[PageRef],
+        folder: Path,
+        machine: Machine,
+        *,
+        sample_counters: bool = True,
+    ) -> None:
+        self._machine = machine
+        self._sample_counters = sample_counters
+        self._folder = folder
+        self._page_ids = [page.id for page in pages]
+        self._replicas = int(variant.settings.get("replicas", 1))
+        self._workers: list[_Worker] = []
+        self._blocks: list[Block] = []
+        self._cold_start_s = 0.0
+        self._sampler: CounterSampler | None = None
+        self._samples: tuple[CounterSample, ...] = ()
+        self._absent: dict[str, str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        pinned = bool(variant.settings.get("pin", False))
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        spec = {
+            "variant": {"engine": variant.engine, "device": variant.device, "settings": dict(variant.settings)},
+            "pages": [replace(page, text=None, boxes=()).to_json() for page in pages],
+            "cores": core_shares(cores, self._replicas) if pinned and cores else [[]] * self._replicas,
+            "environment": {"PYTHONFAULTHANDLER": "1"},
+        }
+        (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, warmup: Sequence[int], deadline_s: float) -> None:
+        """Load the engine in every replica and let each read the pages of `warmup`.
+
+        `deadline_s` is the time allowed, in seconds. Raises TrialFailedError.
+        """
+        began = time.perf_counter()
+        for number in range(self._replicas):
+            group = self._workers[0].process.pid if self._workers else 0
+            command = [
+                sys.executable,
+                "-P",
+                "-X",
+                "faulthandler",
+                "-m",
+                "harness.worker",
+                str(self._folder / "spec.json"),
+                str(number),
+            ]
+            try:
+                self._workers.append(_Worker(command, self._folder / f"stderr-{number}.log", group))
+            except OSError:  # the first worker has died already, and its process group with it
+                self._raise_death(self._workers[0], "open")
+        if self._sample_counters:
+            self._sampler = CounterSampler(self._workers[0].process.pid, self._machine)
+            self._sampler.__enter__()
+        self._collect([deque() for _ in self._workers], began + deadline_s, "open")
+        records = self._collect([deque(warmup) for _ in self._workers], began + deadline_s, "warm-up")
+        self._cold_start_s = time.perf_counter() - began
+        self._refuse_all_errors(records, "warm-up")
+
+    def read(self, indices: Sequence[int], deadline_s: float) -> Block:
+        """Read pages, shared among the replicas; records come in the order of `indices`.
+
+        `deadline_s` is the time allowed, in seconds. Raises TrialFailedError.
+        """
+        began = time.perf_counter()
+        queue = deque(indices)
+        records = self._collect([queue] * len(self._workers), began + deadline_s, "read", began)
+        wall_s = time.perf_counter() - began
+        self._refuse_all_errors(records, "read")
+        by_page = dict(records)
+        block = Block(tuple(by_page[index] for index in indices), wall_s)
+        self._blocks.append(block)
+        return block
+
+    def close(self) -> None:
+        """End the workers, gently where they listen, and kill what is left of their process group."""
+        if self._sampler is not None:
+            self._sampler.__exit__(None, None, None)
+            self._samples, self._absent = self._sampler.samples, dict(self._sampler.absent)
+            self._sampler = None
+        if not self._workers:
+            return
+        for worker in self._workers:
+            if worker.process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    worker.process.stdin.close()
+        until = time.perf_counter() + _GRACE_S
+        # Followers first: the group's number stays ours as long as its leader has not been waited for.
+        for worker in self._workers[1:]:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, until - time.perf_counter()))
+        leader = self._workers[0].process
+        while time.perf_counter() < until and os.waitid(
+            os.P_PID, leader.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
+        ) is None:
+            time.sleep(0.01)
+        self.kill()
+        for worker in self._workers:
+            worker.process.wait()
+            worker.answers.close()
+        self._workers = []
+
+    def kill(self) -> None:
+        """Kill the whole process group at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._workers[0].process.pid, signal.SIGKILL)
+
+    def measurement(self) -> Measurement:
+        """What was measured so far. Counters are complete once the session is closed."""
+        return Measurement(self._cold_start_s, tuple(self._blocks), self._samples, self._absent)
+
+    def _refuse_all_errors(self, records: Sequence[tuple[int, PageRecord]], stage: str) -> None:
+        errors = [record.error for _, record in records]
+        if errors and all(errors):
+            kind = FailureKind.OOM if "out of memory" in str(errors[0]) else FailureKind.CRASH
+            self._fail(kind, stage, f"every page failed: {errors[0]}")
+
+    def _collect(
+        self, queues: Sequence[deque[int]], deadline: float, stage: str, began: float = 0.0
+    ) -> list[tuple[int, PageRecord]]:
+        """Deal the pages of each worker's queue and gather the records until every worker is done."""
+        records: list[tuple[int, PageRecord]] = []
+        if stage != "open":
+            for worker, queue in zip(self._workers, queues, strict=True):
+                worker.ended = False
+                fair = -(-len(queue) // sum(other is queue for other in queues)) if queue else 0
+                # Twice the window, so that no replica waits for the mail between two calls.
+                worker.deal(queue, min(fair, 2 * worker.window))
+            self._end_where_empty(queues)
+        with selectors.DefaultSelector() as selector:
+            for worker, queue in zip(self._workers, queues, strict=True):
+                selector.register(worker.answers, selectors.EVENT_READ, (worker, queue))
+            while selector.get_map():
+                ready = selector.select(max(0.0, deadline - time.perf_counter()))
+                if not ready:
+                    self.kill()
+                    self._fail(FailureKind.TIMEOUT, stage, "still running at its deadline, so it was killed")
+                for key, _ in ready:
+                    worker, queue = key.data
+                    for message in self._messages(worker, stage):
+                        if "page" in message:
+                            done_s = time.perf_counter() - began
+                            record = {**message["record"], "done_s": done_s}
+                            records.append((message["page"], _RECORD.validate_python(record)))
+                            worker.deal(queue, 1)
+                            self._end_where_empty(queues)
+                        else:
+                            worker.window = message.get("ready", worker.window)
+                            selector.unregister(worker.answers)
+        return records
+
+    def _end_where_empty(self, queues: Sequence[deque[int]]) -> None:
+        # At once and to all: a replica fills its prefetch before it reads, and would wait for pages for ever.
+        for worker, queue in zip(self._workers, queues, strict=True):
+            if not queue:
+                worker.end()
+
+    def _messages(self, worker: _Worker, stage: str) -> list[dict[str, Any]]:
+        messages = worker.receive()
+        if messages is None:
+            self._raise_death(worker, stage)
+        for message in messages:
+            if failed := message.get("failed"):
+                self._fail(FailureKind(failed["kind"]), failed["stage"], failed["message"], worker)
+        return messages
+
+    def _fail(self, kind: FailureKind, stage: str, message: str, worker: _Worker | None = None) -> NoReturn:
+        tail = (worker or self._workers[0]).stderr_tail()
+        raise TrialFailedError(Failure(kind, stage, message, tail))
+
+    def _raise_death(self, worker: _Worker, stage: str) -> NoReturn:
+        code = worker.process.wait()
+        name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        killed = code == -signal.SIGKILL
+        message = f"the process died of {name}" + (", as the kernel does when memory runs out" if killed else "")
+        self._fail(FailureKind.OOM if killed else FailureKind.CRASH, stage, message, worker)
+

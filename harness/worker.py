@@ -1,0 +1,108 @@
+"""One engine in a process of its own: the child's side of `harness.session`.
+
+Started as `python -m harness.worker SPEC`. It reads JSON lines on stdin ({"deal": [page, ...]}, {"end": true})
+and answers with JSON lines on its first stdout; whatever a library prints goes to stderr instead. The end of
+stdin ends the process, and so does the death of its parent.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from engines import registry
+from engines.interface import OutOfMemoryError, StageTimer, UnsupportedError
+from harness.data import PageError, PageRef, decode
+from harness.pipeline import InvalidOutputError, Pipeline
+from harness.values import FailureKind
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(spec_path: str, number: int) -> int:
+    """Serve the engine and pages of the spec until stdin ends. Returns the exit status."""
+    spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
+    answers = _take_stdout()
+    _die_with_parent()
+    cores = spec["cores"][number]
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    os.environ.update(spec["environment"])
+    stage = "open"
+    try:
+        timer = StageTimer()
+        engine = registry.load(spec["variant"]["engine"])
+        settings = spec["variant"]["settings"]
+        refs = [PageRef.from_json(page) for page in spec["pages"]]
+        with engine.open(settings, spec["variant"]["device"], timer) as reader:
+            pipeline = Pipeline.of(
+                settings, reader, timer, [ref.id for ref in refs], lambda i: decode(refs[i]), PageError
+            )
+            _send(answers, {"ready": pipeline.window})
+            stage = "read"
+            while _serve_block(pipeline, answers):
+                pass
+    except UnsupportedError as error:
+        return _fail(answers, FailureKind.UNSUPPORTED, stage, str(error))
+    except (OutOfMemoryError, MemoryError) as error:
+        return _fail(answers, FailureKind.OOM, stage, str(error) or "out of memory")
+    except InvalidOutputError as error:
+        return _fail(answers, FailureKind.INVALID_OUTPUT, stage, str(error))
+    except Exception as error:  # noqa: BLE001  a process edge: whatever an engine raises becomes a value
+        import traceback  # noqa: PLC0415  only where it is needed
+
+        traceback.print_exc()
+        return _fail(answers, FailureKind.CRASH, stage, f"{type(error).__name__}: {error}")
+    return 0
+
+
+def _serve_block(pipeline: Pipeline, answers: IO[str]) -> bool:
+    """Read dealt pages until the block ends; False once stdin has ended."""
+    commands = iter(sys.stdin.readline, "")
+    alive = False
+
+    def dealt() -> Iterator[int]:
+        nonlocal alive
+        for line in commands:
+            command = json.loads(line)
+            if "end" in command:
+                alive = True
+                return
+            yield from command["deal"]
+
+    for index, record in pipeline.read(dealt()):
+        _send(answers, {"page": index, "record": asdict(record)})
+    if alive:
+        _send(answers, {"done": True})
+    return alive
+
+
+def _take_stdout() -> IO[str]:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    return answers
+
+
+def _die_with_parent() -> None:
+    """A killed parent must not leave an engine behind that heats the machine for the next measurement."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _send(answers: IO[str], message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+def _fail(answers: IO[str], kind: FailureKind, stage: str, message: str) -> int:
+    _send(answers, {"failed": {"kind": kind, "stage": stage, "message": message}})
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,126 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.accuracy.bootstrap import cer_increase, cer_interval, draws_documents
+from harness.accuracy.distances import Edits
+from harness.accuracy.lines import Bag
+from harness.accuracy.scores import PageScore
+
+
+def page(number: int, errors: int, length: int = 1000, *, document: str | None = None) -> PageScore:
+    name = f"p{number}"
+    return PageScore(name, "s", document or name, Edits(errors, 0, 0, length), None, None, Bag(0, 1, 0), 0, 0)
+
+
+def corpus(rng: np.random.Generator, documents: int, pages: int) -> tuple[list[PageScore], list[PageScore]]:
+    """Documents differ in length and in both engines' error rates; the expected increase is 0.01."""
+    first: list[PageScore] = []
+    second: list[PageScore] = []
+    for document in range(documents):
+        rate, increase = rng.gamma(2, 0.02), rng.normal(0.01, 0.01)
+        for _ in range(pages):
+            length, number = int(rng.integers(500, 3000)), len(first)
+            errors = int(rng.binomial(length, min(rate, 0.5)))
+            first.append(page(number, errors, length, document=f"d{document}"))
+            more = int(rng.normal(increase, 0.004) * length)
+            second.append(page(number, errors + more, length, document=f"d{document}"))
+    return first, second
+
+
+def coverage(documents: int, *, ignore_documents: bool = False) -> float:
+    rng, hits, trials = np.random.default_rng(3), 0, 300
+    for _ in range(trials):
+        a, b = corpus(rng, documents, pages=6)
+        if ignore_documents:
+            a, b = ([replace(p, document=p.page_id) for p in side] for side in (a, b))
+        interval = cer_increase(a, b, draws=1000)
+        hits += interval.low <= 0.01 <= interval.high
+    return hits / trials
+
+
+@pytest.mark.parametrize("documents", [6, 12, 30])
+def test_the_interval_holds_the_truth_in_about_95_of_100_corpora(documents: int) -> None:
+    assert 0.91 <= coverage(documents) <= 0.985
+
+
+def test_drawing_pages_of_documents_would_be_overconfident() -> None:
+    assert coverage(12, ignore_documents=True) < 0.8
+
+
+def test_the_interval_agrees_with_scipy_on_many_documents() -> None:
+    rng = np.random.default_rng(5)
+    scores = [page(i, int(errors)) for i, errors in enumerate(rng.integers(0, 100, 400))]
+    rates = np.array([score.characters.rate for score in scores])
+    theirs = stats.bootstrap((rates,), np.mean, method="percentile", rng=1).confidence_interval
+    ours = cer_interval(scores)
+    assert ours.value == pytest.approx(rates.mean())
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=0.01)
+
+
+def test_a_pairing_cancels_the_difficulty_of_pages() -> None:
+    a = [page(i, 10 + 40 * (i % 9)) for i in range(60)]
+    b = [page(i, 12 + 40 * (i % 9)) for i in range(60)]
+    increase = cer_increase(a, b)
+    assert (increase.low, increase.value, increase.high) == pytest.approx((0.002, 0.002, 0.002))
+    own = cer_interval(a)
+    assert own.high - own.low > 0.04
+
+
+def test_pages_are_matched_by_name_and_the_result_does_not_depend_on_their_order() -> None:
+    a, b = corpus(np.random.default_rng(1), 8, 3)
+    assert cer_increase(a, b) == cer_increase(a[::-1], b)
+    assert cer_increase(a, b, seed=1) != cer_increase(a, b, seed=2)
+
+
+def test_sides_that_do_not_match_are_refused() -> None:
+    a = [page(i, 1) for i in range(6)]
+    for other, message in [
+        (a[:5], "same pages"),
+        ([*a[:5], page(7, 1)], "same pages"),
+        ([*a[:5], page(5, 1, 999)], "different references"),
+        ([*a, a[0]], "twice"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            cer_increase(a, other)
+    for nothing in ([], [page(0, 3, 0)]):
+        with pytest.raises(ValueError, match="no page has text"):
+            cer_increase(nothing, nothing)
+
+
+def test_blank_pages_take_no_part() -> None:
+    a = [page(i, i) for i in range(9)]
+    assert cer_interval([*a, page(9, 500, 0)]) == cer_interval(a)
+
+
+def test_pages_are_drawn_where_documents_are_few() -> None:
+    def book(documents: int) -> Sequence[PageScore]:
+        return [page(i, 7 * i % 13, document=f"d{i % documents}") for i in range(40)]
+
+    assert not draws_documents(book(1))
+    assert not draws_documents(book(4))
+    assert draws_documents(book(5))
+    assert cer_interval(book(1)) == cer_interval(book(4))
+    assert cer_interval(book(1)).low < cer_interval(book(1)).value < cer_interval(book(1)).high
+
+
+def test_few_pages_take_the_t_interval() -> None:
+    ours = cer_interval([page(0, 10), page(1, 30), page(2, 20)])
+    theirs = stats.ttest_1samp([0.01, 0.03, 0.02], 0).confidence_interval()
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_the_interval_of_a_dozen_documents_is_as_wide_as_the_t_interval() -> None:
+    errors = [10, 14, 17, 21, 26, 29, 31, 34, 39, 43, 46, 50]
+    ours = cer_interval([page(i, count) for i, count in enumerate(errors)], draws=100_000)
+    theirs = stats.ttest_1samp([count / 1000 for count in errors], 0).confidence_interval()
+    assert ours.high - ours.low == pytest.approx(theirs.high - theirs.low, rel=0.02)
+
+
+def test_one_page_says_nothing_of_others() -> None:
+    one = cer_increase([page(0, 10)], [page(0, 10)])
+    assert (one.low, one.value, one.high) == (-1, 0, 1)
+    assert cer_interval([page(0, 10)]).high == 1
