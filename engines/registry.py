@@ -19,7 +19,8 @@ class UnknownEngineError(LookupError):
 
 
 @cache
-def _modules() -> dict[str, str]:
+def modules() -> dict[str, str]:
+    """The module of each engine, by name."""
     found = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
     for module in pkgutil.iter_modules(engines.__path__):
         if module.name not in _NOT_ENGINES:
@@ -29,14 +30,14 @@ def _modules() -> dict[str, str]:
 
 def names() -> tuple[str, ...]:
     """Every engine that is installed, usable here or not."""
-    return tuple(_modules())
+    return tuple(modules())
 
 
 def load(name: str) -> Engine:
     """The engine of that name. Raises UnknownEngineError."""
-    if name not in _modules():
+    if name not in modules():
         raise UnknownEngineError(name)
-    return cast("Engine", importlib.import_module(_modules()[name]))
+    return cast("Engine", importlib.import_module(modules()[name]))
 
 
 def fetch(name: str) -> Iterator[str] | None:

@@ -42,7 +42,7 @@ class Usage:
     minor_faults: int | None
     major_faults: int | None
     read_mib: float | None = None
-    """From storage, the page cache left out. This and what follows is None where it was not or cannot be read."""
+    """From storage, the page cache left out. From here on, None stands for not read."""
     write_mib: float | None = None
     voluntary_switches: int | None = None
     involuntary_switches: int | None = None

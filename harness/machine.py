@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import reduce
@@ -282,5 +282,9 @@ def noise_pct(seconds: float = 2.0) -> float:
     while (start := time.perf_counter()) < end or len(times) < 3:
         np.sort(pixels, axis=1)
         times.append(time.perf_counter() - start)
-    middle = float(np.median(times))
-    return 148.26 * float(np.median(np.abs(np.array(times) - middle))) / middle
+    return _spread_pct(times)
+
+
+def _spread_pct(times: Sequence[float]) -> float:
+    middle = np.median(times)
+    return float(148.26 * np.median(np.abs(np.array(times) - middle)) / middle)

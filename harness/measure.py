@@ -14,7 +14,8 @@ from pathlib import Path
 
 from engines.interface import Machine
 from harness import stats
-from harness.accuracy import PageScore, cer_increase, cer_interval, score_page
+from harness.accuracy.bootstrap import cer_increase, cer_interval
+from harness.accuracy.scores import PageScore, score_page
 from harness.data import PageRef
 from harness.session import Session, TrialFailedError
 from harness.values import (
@@ -60,11 +61,11 @@ def warmup_pages(count: int, pages: int) -> list[int]:
 
 
 def block_pages(variants: Sequence[Variant]) -> int:
-    """Pages a block needs so that every replica of every variant gets several full calls."""
+    """Pages a block needs so that every replica of every variant gets two full calls, or one page."""
 
     def needed(variant: Variant) -> int:
         replicas, call = int(variant.settings.get("replicas", 1)), int(variant.settings.get("pages_per_call", 1))
-        return 1 if replicas * call == 1 else 4 * replicas * call
+        return 1 if replicas * call == 1 else 2 * replicas * call
 
     return max(needed(variant) for variant in variants)
 
@@ -143,8 +144,7 @@ def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence
         ]
         for side in draw.sample(sides, len(sides)):
             try:
-                # Warm on the round's own first page and another: its shapes are then known to the runtime.
-                sessions[side].start(list(pages[:2]), OPEN_S)
+                sessions[side].start(warmup_pages(1, len(bench.pages)), OPEN_S)
             except TrialFailedError as failed:
                 raise SideFailedError(side, failed.failure) from failed
         for start in range(0, len(pages) - size + 1, size):

@@ -176,7 +176,10 @@ class GpuCounters:
             self.absent |= {self._prefix + name: f"NVML: {error}" for name in _GPM}
             self.close()
             return {}
-        results = dict(zip(_GPM, query.metrics, strict=False))
-        return {
-            self._prefix + name: result.value for name, result in results.items() if not result.nvmlReturn
-        }
+        values = {}
+        for name, result in zip(_GPM, query.metrics, strict=False):
+            if result.nvmlReturn:
+                self.absent[self._prefix + name] = f"NVML: {nvml.NVMLError(result.nvmlReturn)}"
+            else:
+                values[self._prefix + name] = result.value
+        return values

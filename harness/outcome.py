@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from harness.accuracy import PageScore, Summary, score_page, summarise
+from harness.accuracy.scores import PageScore, Summary, score_page, summarise
 from harness.config import (
     Alternative,
     ConstraintsMet,

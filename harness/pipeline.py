@@ -203,6 +203,6 @@ class Pipeline:
 def _check(texts: Sequence[PageText], pages: Sequence[Page]) -> None:
     if len(texts) != len(pages):
         raise InvalidOutputError(f"the engine returned {len(texts)} texts for {len(pages)} pages")
-    wrong = next((text for text in texts if not isinstance(text, PageText)), None)
-    if wrong is not None:
-        raise InvalidOutputError(f"the engine returned a {type(wrong).__name__} where a PageText was due")
+    for text in texts:
+        if not isinstance(text, PageText):
+            raise InvalidOutputError(f"the engine returned a {type(text).__name__} where a PageText was due")

@@ -212,9 +212,7 @@ class Session:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, until - time.perf_counter()))
         leader = self._workers[0].process
-        while time.perf_counter() < until and os.waitid(
-            os.P_PID, leader.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
-        ) is None:
+        while time.perf_counter() < until and _exit_code(leader.pid, os.WNOHANG) is None:
             time.sleep(0.01)
         self.kill()
         for worker in self._workers:
@@ -243,11 +241,12 @@ class Session:
         """Deal the pages of each worker's queue and gather the records until every worker is done."""
         records: list[tuple[int, PageRecord]] = []
         if stage != "open":
-            for worker, queue in zip(self._workers, queues, strict=True):
+            # Either all pages are dealt at once or each replica has twice its window: none waits for the mail
+            # between two calls, nor for pages to fill its prefetch with.
+            shares = [-(-len(queue) // sum(other is queue for other in queues)) for queue in queues]
+            for worker, queue, share in zip(self._workers, queues, shares, strict=True):
                 worker.ended = False
-                fair = -(-len(queue) // sum(other is queue for other in queues)) if queue else 0
-                # Twice the window, so that no replica waits for the mail between two calls.
-                worker.deal(queue, min(fair, 2 * worker.window))
+                worker.deal(queue, min(share, 2 * worker.window))
             self._end_where_empty(queues)
         with selectors.DefaultSelector() as selector:
             for worker, queue in zip(self._workers, queues, strict=True):
@@ -272,7 +271,7 @@ class Session:
         return records
 
     def _end_where_empty(self, queues: Sequence[deque[int]]) -> None:
-        # At once and to all: a replica fills its prefetch before it reads, and would wait for pages for ever.
+        # At once and to all: a replica fills its prefetch before it reads, and would wait for more for ever.
         for worker, queue in zip(self._workers, queues, strict=True):
             if not queue:
                 worker.end()
@@ -291,9 +290,16 @@ class Session:
         raise TrialFailedError(Failure(kind, stage, message, tail))
 
     def _raise_death(self, worker: _Worker, stage: str) -> NoReturn:
-        code = worker.process.wait()
+        code = _exit_code(worker.process.pid, 0) or 0
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         killed = code == -signal.SIGKILL
         message = f"the process died of {name}" + (", as the kernel does when memory runs out" if killed else "")
         self._fail(FailureKind.OOM if killed else FailureKind.CRASH, stage, message, worker)
 
+
+def _exit_code(pid: int, flags: int) -> int | None:
+    """How a child ended, negative for a signal; None if it runs. The child is not reaped, so its number stays."""
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | flags)
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status

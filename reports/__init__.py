@@ -1,6 +1,6 @@
 """Reports: a study in, a self-contained HTML page out. Pure functions and one template."""
 
-from reports.page import render
+from reports.page import preview, render
 from reports.tables import trials_csv
 
-__all__ = ["render", "trials_csv"]
+__all__ = ["preview", "render", "trials_csv"]

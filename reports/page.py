@@ -1,4 +1,4 @@
-"""A study in, one HTML page out."""
+"""Values in, one HTML page out: the report of studies, the preview of a data set."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -8,8 +8,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from harness.values import Study
-from reports.sections import SECTIONS
+from harness.values import ReferencePage, Study
+from reports.blocks import PageDifference, Panel, Piece
+from reports.sections import SECTIONS, Section
+from reports.sections.accuracy import image_uri
 from reports.view import Thumbnail, derive, no_picture
 from reports.words import clean
 
@@ -30,18 +32,39 @@ def render(
         derive(study, key=f"r{position}", folder=folder, thumbnail=thumbnail)
         for position, (study, folder) in enumerate(zip_longest(studies, run_dirs), start=1)
     ]
-    built = [(section, section.build(runs)) for section in SECTIONS]
     engines = ", ".join(dict.fromkeys(f"{study.engine} on {study.device}" for study in studies))
-    return _template().render(
+    return _html(
         title=f"OCR tuning: {engines}",
         subtitle=", ".join(f"{run.label}, {run.study.created}" for run in runs),
+        sections=[(section, section.build(runs)) for section in SECTIONS],
         several=len(runs) > 1,
-        sections=[
-            {"id": section.id, "title": section.title, "lead": section.lead, "panels": panels}
-            for section, panels in built
-            if panels
-        ],
     )
+
+
+def preview(name: str, pages: Sequence[tuple[ReferencePage, bytes | None]], total: int) -> str:
+    """Pictures and ground truth of some `pages` of the `total` pages of data set `name`, as HTML text."""
+    blocks = [
+        PageDifference(
+            title=page.page_id,
+            note=", ".join(part for part in (page.set, page.language, f"profile {page.profile}") if part),
+            image=image_uri(picture),
+            pieces=[Piece("same", page.text or "no ground truth")],
+        )
+        for page, picture in pages
+    ]
+    section = Section("pages", "Pages", lambda _: [], f"The first {len(pages):,} of {total:,}.")
+    return _html(f"Data set {name}", "Pictures and ground truth", [(section, [Panel("", blocks)])])
+
+
+def _html(
+    title: str, subtitle: str, sections: Sequence[tuple[Section, Sequence[Panel]]], *, several: bool = False
+) -> str:
+    shown = [
+        {"id": section.id, "title": section.title, "lead": section.lead, "panels": panels}
+        for section, panels in sections
+        if panels
+    ]
+    return _template().render(title=title, subtitle=subtitle, sections=shown, several=several)
 
 
 @cache

@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.values import Interval, Study
 from reports.view import Run, Trial, derive
+from reports.words import clean
 
 _COLUMNS = (
     *(
@@ -44,7 +45,8 @@ def trials_frame(run: Run) -> pd.DataFrame:
     """
     knobs = sorted({name for trial in run.trials for name in trial.variant.settings})
     rows = [_row(run, trial) | _settings(trial, knobs) for trial in run.trials]
-    return pd.DataFrame(rows, columns=[*_COLUMNS, *(f"set.{name}" for name in knobs)], dtype=object)
+    frame = pd.DataFrame(rows, columns=[*_COLUMNS, *(f"set.{name}" for name in knobs)], dtype=object)
+    return frame.map(lambda cell: clean(cell) if isinstance(cell, str) else cell).rename(columns=clean)
 
 
 def run_json(run: Run) -> str:

@@ -153,11 +153,14 @@ class Run:
     @property
     def pages_named(self) -> str:
         """Which pages the figures of `sides` are of."""
-        if not self.confirmed:
-            return "pages of the search"
+        return self.confirmation_pages if self.confirmed else "pages of the search"
+
+    @property
+    def confirmation_pages(self) -> str:
+        """What the pages of the confirmation are to the search: new, unless one of its trials read some."""
         seen = {page for trial in self.searched for page in trial.records}
         overlap = any(page in seen for trial in self.confirmed.values() for page in trial.records)
-        return "pages of the confirmation" if overlap else "pages that the search never saw"
+        return "pages, some of them known to the search" if overlap else "pages that the search never saw"
 
     def changes(self, variant: Variant) -> dict[str, tuple[Setting | None, Setting | None]]:
         """Settings in which `variant` differs from the baseline: (baseline, variant); None where left out."""
@@ -174,6 +177,17 @@ class Run:
         if not any(score.has_reference for score in ours):
             return None
         return summarise(theirs).cer - summarise(ours).cer
+
+    def admissible(self, trial: Trial) -> bool:
+        """Whether a whole trial met the constraints as measured; the choice also asks how sure that is."""
+        bounds = self.study.constraints
+        limits = (
+            (self.cer_increase(trial), bounds.max_cer_increase),
+            (trial.latency_ms(95), bounds.max_p95_ms),
+            (trial.rss_peak_mib, bounds.max_memory_mib),
+        )
+        met = all(found is None or limit is None or found <= limit for found, limit in limits)
+        return met and not trial.partial
 
 
 def no_picture(_: ReferencePage) -> bytes | None:

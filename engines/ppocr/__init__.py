@@ -1,11 +1,12 @@
 """PP-OCR with a runtime of its own choice for each stage."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 from engines.interface import Machine, Reader, Settings, StageTimer, UnsupportedError
-from engines.ppocr.fetch import fetch
+from engines.ppocr.download import fetch
 from engines.ppocr.knobs import knobs
 
 __all__ = ["fetch", "knobs", "open", "packages", "summary", "unusable"]
@@ -38,13 +39,17 @@ def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]
 
     Raises UnsupportedError where a model file is missing or the device is another one.
     """
-    if device != "cpu" and device.partition(":")[0] != "cuda":
+    if not re.fullmatch(r"cpu|cuda:\d+", device):
         raise UnsupportedError(f"ppocr does not run on {device}; choose --device cpu or cuda:0")
     import cv2
 
     from engines.ppocr.reader import PpocrReader
 
+    threads = cv2.getNumThreads()
     if settings["det_threads"]:
         # OpenCV has a thread pool of its own, which would otherwise take every core for resizing.
         cv2.setNumThreads(int(settings["det_threads"]))
-    yield PpocrReader(settings, device, timer)
+    try:
+        yield PpocrReader(settings, device, timer)
+    finally:
+        cv2.setNumThreads(threads)

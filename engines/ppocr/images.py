@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidocr.ch_ppocr_det.utils import DetPreProcess
 from rapidocr.utils.process_img import (
-    ResizeImgError,
     apply_vertical_padding,
     get_rotate_crop_image,
     map_boxes_to_original,
@@ -23,11 +22,12 @@ Pixels = NDArray[np.uint8]
 Quads = NDArray[np.float32]
 """Boxes of shape (N, 4, 2): corners clockwise from the top left of the text."""
 
-CROP_MODES = ("exact", "fast")
 LINE_HEIGHT = 48
 _MIN_SIDE = 30
 _LEGIBLE_SIDE = 16
 _BANNER_RATIO = 8
+_SLACK = 0.1
+"""Of the shorter side of a box: lines this far from upright are read as well without being rectified."""
 _BYTES = np.arange(256, dtype=np.float32)
 # The same operations in the same order as RapidOCR's, so that the inputs are the same to the last bit:
 # detection computes in float64, recognition in float32.
@@ -53,12 +53,10 @@ class Canvas:
 def canvas(page: Pixels, max_side: int) -> Canvas | None:
     """Bound the sides of a page of shape (H, W, 3). None where it is too thin for a line of text."""
     height, width = page.shape[:2]
-    if min(height, width) < _LEGIBLE_SIDE:
+    # Sides are rounded to multiples of 32: one that is no longer than this would vanish.
+    if int(min(height, width) * min(1.0, max_side / max(height, width))) <= _LEGIBLE_SIDE:
         return None
-    try:
-        pixels, ratio_h, ratio_w = resize_image_within_bounds(page, _MIN_SIDE, max_side)
-    except ResizeImgError:
-        return None
+    pixels, ratio_h, ratio_w = resize_image_within_bounds(page, _MIN_SIDE, max_side)
     changes = {"preprocess": {"ratio_h": ratio_h, "ratio_w": ratio_w}}
     pixels, changes = apply_vertical_padding(pixels, changes, _BANNER_RATIO, _MIN_SIDE)
     return Canvas(pixels, height, width, changes)
@@ -89,10 +87,6 @@ def crop(pixels: Pixels, quad: NDArray[np.float32], mode: str) -> Pixels:
     region = pixels[int(top) : int(bottom), int(left) : int(right)]
     # As in get_rotate_crop_image: such a box holds text that runs from bottom to top.
     return np.rot90(region) if region.shape[0] / region.shape[1] >= 1.5 else region
-
-
-_SLACK = 0.1
-"""Of the shorter side: a line this far from upright is read as well without being rectified."""
 
 
 def line_width(ratio: float) -> int:

@@ -64,6 +64,7 @@ class PpocrReader:
             if self._classifier is not None:
                 cropped = self._classifier.upright(cropped)
             texts = iter(self._recogniser.read(cropped))
+        # Each page takes as many texts as it has boxes and leaves the rest to the next one.
         return [
             [
                 Line(text, box, confidence)

@@ -212,10 +212,18 @@ def allocation_failures() -> Iterator[None]:
     """Turn what numpy, OpenCV and the runtimes raise when memory runs out into OutOfMemoryError."""
     try:
         yield
-    except MemoryError as error:
-        raise OutOfMemoryError(str(error) or "out of memory") from error
     except Exception as error:
-        # The runtimes have no type of their own for it: the message is all there is.
-        if _ALLOCATION.search(str(error)):
-            raise OutOfMemoryError(str(error).strip().splitlines()[0]) from error
+        # The runtimes have no type of their own for it: the message is all there is, here or in a cause.
+        for cause in _causes(error):
+            if isinstance(cause, MemoryError) or _ALLOCATION.search(str(cause)):
+                raise OutOfMemoryError(
+                    next(iter(str(cause).strip().splitlines()), "out of memory")
+                ) from cause
         raise
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from engines.interface import STAGES, Machine
-from harness.accuracy import PageScore, by_set, cer_interval, summarise
+from harness.accuracy.bootstrap import cer_interval
+from harness.accuracy.scores import PageScore, by_set, summarise
 from harness.bottleneck import bottleneck
 from harness.cli.arguments import seconds
 from harness.cli.common import LoadedData, load_data, print_json, stderr

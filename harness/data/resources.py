@@ -10,7 +10,7 @@ def resource(name: str) -> Path:
 
     Raises FileNotFoundError where the installation lacks it.
     """
-    for folder in (_PACKAGE.parent, _PACKAGE):
+    for folder in (_PACKAGE, _PACKAGE.parent):
         if (folder / name).exists():
             return folder / name
     raise FileNotFoundError(f"{name} is missing from this installation of ocr-tune")

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.data.cache import cache_dir
 from harness.data.catalogue import FILE, ArchiveEntry, Entry, FolderEntry, GeneratedEntry, read_catalogue
 from harness.data.decode import PageError, decode
-from harness.data.fetch import fetch_set, set_folder
+from harness.data.downloads import fetch_set, set_folder
 from harness.data.folder import Source, SourcePage, Sources, find_sources, read_pages
 from harness.data.generated import generated_folder
 from harness.data.refs import PROFILES, DataSet, PageRef

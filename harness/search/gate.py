@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.accuracy import PageScore, cer_increase
+from harness.accuracy.bootstrap import cer_increase
+from harness.accuracy.scores import PageScore
 from harness.stats import percentile
 from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
 

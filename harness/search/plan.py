@@ -12,6 +12,7 @@ BASELINE_SHARE = 0.15
 """Of the budget: the baseline is often the slowest variant of all, and every page of the search needs it."""
 CONFIRM_SHARE = 0.35
 """Of the budget: five rounds of baseline and finalists cost about this much on the engines measured."""
+MOST_CONFIRM_SHARE = 0.6
 REPORT_S = 5.0
 """Kept back for writing the config and the report."""
 MAX_SEARCH_PAGES = 32
@@ -90,6 +91,17 @@ class ConfirmPlan:
     pages_per_round: int
 
 
+def confirmation_s(budget_s: float, baseline_s: tuple[float, float]) -> float:
+    """Seconds to keep back for the confirmation; `baseline_s` is its cold start and its seconds a page.
+
+    At least the usual share, and more where the baseline is so slow that the fewest rounds need more; but never
+    so much that nothing is left to search with.
+    """
+    cold_s, page_s = baseline_s
+    fewest_s = MIN_CONFIRM_ROUNDS * (2 * cold_s + (1 + BLOCK_PAGES) * page_s) * 1.5
+    return max(CONFIRM_SHARE * budget_s, min(fewest_s, MOST_CONFIRM_SHARE * budget_s)) + REPORT_S
+
+
 def plan_confirmation(
     left_s: float,
     baseline_s: tuple[float, float],
@@ -105,8 +117,8 @@ def plan_confirmation(
     for rounds, count in ((r, n) for n in range(len(finalists_s), 0, -1) for r in (5, 4, MIN_CONFIRM_ROUNDS)):
         sides = [baseline_s, *finalists_s[:count]]
         cold, page = sum(side[0] for side in sides), sum(side[1] for side in sides)
-        # Two warm-up pages a side and round, and a fifth on top for what a shared machine takes away.
-        room = (left_s / 1.2 / rounds - cold) / page - 2
+        # A warm-up page a side and round, and a fifth on top for what a shared machine takes away.
+        room = (left_s / 1.2 / rounds - cold) / page - 1
         enough = math.ceil(pages / rounds / block) * block
         fits = math.floor(room / block) * block
         if fits >= block:

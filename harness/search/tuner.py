@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engines.interface import Machine
-from harness.accuracy import PageScore
+from harness.accuracy.scores import PageScore
 from harness.data import PageRef
 from harness.errors import UserError
 from harness.experiments import Experiment
@@ -147,7 +147,8 @@ class Tuner:
         for trial in earlier:
             if trial.phase == "search":
                 proposals.recall(self._judge(trial, baseline))
-        confirm_s = max(plan.CONFIRM_SHARE * header.budget_s, 4 * baseline.cold_start_s)
+        page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
+        confirm_s = plan.confirmation_s(header.budget_s, (baseline.cold_start_s, page_s))
         while (left_s := self._left_s() - confirm_s) > baseline.cold_start_s:
             incumbent = gate.incumbent(self._state.judgements)
             proposal = proposals.ask(incumbent.trial.variant if incumbent else None)
@@ -179,7 +180,7 @@ class Tuner:
                 variant,
                 "baseline",
                 [[page] for page in pages],
-                deadline_s=(1 - plan.CONFIRM_SHARE) * self._left_s(),
+                deadline_s=self._left_s(),
                 stop=spent,
             )
         if isinstance(known.outcome, Failure):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from reports.blocks import Block, Panel
 from reports.sections.accuracy import sets, worst
-from reports.sections.answer import answer, confirmation, overview, settings
+from reports.sections.answer import answer
+from reports.sections.proof import confirmation, overview, settings
 from reports.sections.record import cautions, failures, provenance, trials
 from reports.sections.speed import counters, history, pareto, stages
 from reports.view import Run

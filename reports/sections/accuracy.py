@@ -93,7 +93,7 @@ def _difference(run: Run, score: PageScore) -> PageDifference:
     return PageDifference(
         title=f"{score.set} / {score.page_id}",
         note=f"{run.error_name} {', '.join(rates)}; {counts} of {size}{failed}",
-        image=_data_uri(run.thumbnail(reference)),
+        image=image_uri(run.thumbnail(reference)),
         pieces=shown,
         cut=cut,
     )
@@ -126,7 +126,7 @@ def _cut(pieces: Sequence[Piece]) -> tuple[list[Piece], int]:
     return shown, max(0, -room)
 
 
-def _data_uri(image: bytes | None) -> str | None:
+def image_uri(image: bytes | None) -> str | None:
     """A PNG or JPEG as a data URI; None where it is neither or too large for the page."""
     kind = next((kind for magic, kind in _IMAGE_TYPES.items() if image and image.startswith(magic)), None)
     if image is None or kind is None or len(image) > _LARGEST_IMAGE:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from reports import tables
 from reports.blocks import Block, Code, Download, Downloads, Folded, Notices, Row, Table, long, num, text
-from reports.sections.answer import changed, machine_line
+from reports.sections.phrases import changed, machine_line
 from reports.view import Run, Trial
 from reports.words import DASH, count, duration, number, percent, shorten
 
@@ -157,5 +157,4 @@ def _trial_row(run: Run, trial: Trial) -> Row:
 
 
 def _uri(kind: str, content: str) -> str:
-    data = content.encode("utf-8", "replace")
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:{kind};base64,{base64.b64encode(content.encode()).decode()}"

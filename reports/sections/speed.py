@@ -8,7 +8,7 @@ from harness.bottleneck import bottleneck
 
 from reports import charts
 from reports.blocks import Block, Chart, Folded, Mark, Prose, Row, Table, long, num, text
-from reports.sections.answer import changed
+from reports.sections.phrases import changed
 from reports.view import Run, Trial, pareto_front
 from reports.words import DASH, clean, count, duration, factor, number, percent, points
 
@@ -113,7 +113,7 @@ def history(run: Run) -> Sequence[Block]:
     if not trials:
         return []
     events = [charts.Event(_ended_s(trial), trial.pages_per_second, trial.partial) for trial in trials]
-    candidates = [trial for trial in trials if trial.pages_per_second and _admissible(run, trial)]
+    candidates = [trial for trial in trials if trial.pages_per_second and run.admissible(trial)]
     climb = accumulate((trial.pages_per_second or 0.0 for trial in candidates), max)
     best = [charts.Event(_ended_s(trial), speed) for trial, speed in zip(candidates, climb, strict=True)]
     failed = sum(trial.failure is not None for trial in trials)
@@ -184,19 +184,6 @@ def _counter_row(run: Run, name: str) -> Row:
 
 def _ended_s(trial: Trial) -> float:
     return trial.result.started_s + trial.result.wall_s
-
-
-def _admissible(run: Run, trial: Trial) -> bool:
-    """Whether a whole trial met the constraints as measured; the choice itself also asks how sure that is."""
-    bounds = run.study.constraints
-    limits = (
-        (run.cer_increase(trial), bounds.max_cer_increase),
-        (trial.latency_ms(95), bounds.max_p95_ms),
-        (trial.rss_peak_mib, bounds.max_memory_mib),
-    )
-    return not trial.partial and all(
-        found is None or limit is None or found <= limit for found, limit in limits
-    )
 
 
 def _bottleneck(run: Run, side: str, trial: Trial) -> str:

@@ -29,7 +29,7 @@ def test_defaults_read_what_the_library_reads_from_the_file(receipt: Path) -> No
     (ours,) = read("rapidocr", [loaded(receipt)])
     assert len(theirs.txts) > 10
     assert tuple(line.text for line in ours.lines) == theirs.txts
-    # Equal to the last bit, so channels are in the right order too: this page has colours.
+    # Equal to the last bit, so channels are in the right order too: this page is tinted.
     assert tuple(line.confidence for line in ours.lines) == theirs.scores
     assert [list(map(list, line.box or ())) for line in ours.lines] == theirs.boxes.tolist()
 

@@ -81,8 +81,11 @@ def download(address: str, target: Path, *, sha256: str | None, max_mib: int = M
         if sha256 not in (None, found):
             raise UserError(f"{address} has sha256 {found}, not {sha256}: it has changed and is not used")
         partial.replace(target)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise UserError(f"cannot fetch {address} ({error}): it may have moved, report it") from error
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
-        reason = getattr(error, "reason", None) or error
+        reason = getattr(error, "reason", error)
         raise UserError(f"cannot fetch {address} ({reason}): check the network and try again") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.interface import OutOfMemoryError, Settings, UnsupportedError
+from engines.ppocr.models import resolve
+from engines.ppocr.runtimes import (
+    GRAPH_LEVELS,
+    OnnxRuntimeSession,
+    OpenVinoSession,
+    OpenVinoStreams,
+    RuntimeOptions,
+    Session,
+    Tensor,
+    allocation_failures,
+    open_session,
+)
+from tests.engines.support import ROOT
+
+ONNX = RuntimeOptions("onnxruntime", threads=1)
+OPENVINO = RuntimeOptions("openvino", threads=1)
+
+# Memory is capped, once a small page has been read, at what is then in use and a little more.
+EXHAUST = """
+import resource, sys
+import numpy as np, psutil
+from engines.interface import Machine, OutOfMemoryError, Page, StageTimer
+from engines import ppocr
+knobs = ppocr.knobs(Machine("test", cores=1, memory_mib=8192))
+settings = {knob.name: knob.default for knob in knobs} | {
+    "det_threads": 1, "rec_threads": 1, "use_cls": False, "max_side": 4000}
+with ppocr.open(settings, "cpu", StageTimer()) as reader:
+    reader.read([Page("small", np.full((64, 64, 3), 255, np.uint8))])
+    limit = psutil.Process().memory_info().vms + (int(sys.argv[1]) << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        reader.read([Page("large", np.full((3000, 3000, 3), 255, np.uint8))])
+    except OutOfMemoryError:
+        print("out of memory")
+"""
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Path:
+    """The smallest model that is always installed."""
+    return resolve("cls", "v2_mobile")
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[Tensor]:
+    random = np.random.default_rng(1)
+    return [random.uniform(-1, 1, (size, 3, 48, 192)).astype(np.float32) for size in (1, 3, 2, 5, 1, 4)]
+
+
+def copied(session: Session, batches: list[Tensor]) -> list[Tensor]:
+    return [session.run(batch).copy() for batch in batches]
+
+
+def test_both_runtimes_give_the_same_numbers(classifier: Path, batches: list[Tensor]) -> None:
+    onnx, openvino = (
+        copied(open_session(classifier, options, "cpu"), batches) for options in (ONNX, OPENVINO)
+    )
+    assert [output.shape for output in onnx] == [(len(batch), 2) for batch in batches]
+    for one, other in zip(onnx, openvino, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [ONNX, OPENVINO, RuntimeOptions("openvino", 2, streams=2)])
+def test_map_keeps_the_order_of_batches(
+    classifier: Path, batches: list[Tensor], options: RuntimeOptions
+) -> None:
+    session = open_session(classifier, options, "cpu")
+    mapped = session.map(iter(batches), np.copy)
+    for one, other in zip(mapped, copied(session, batches), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [ONNX, OPENVINO, RuntimeOptions("openvino", 2, streams=2)])
+def test_an_error_in_map_comes_out(classifier: Path, batches: list[Tensor], options: RuntimeOptions) -> None:
+    def fail(output: Tensor) -> None:
+        raise UnsupportedError("this output is of no use")
+
+    with pytest.raises(Exception, match="this output is of no use"):
+        open_session(classifier, options, "cpu").map(batches, fail)
+
+
+@pytest.mark.parametrize("level", GRAPH_LEVELS)
+def test_every_graph_level_opens(classifier: Path, batches: list[Tensor], level: str) -> None:
+    options = RuntimeOptions(
+        "onnxruntime", 1, arena=True, mem_pattern=False, spinning=False, graph_level=level
+    )
+    expected = open_session(classifier, OPENVINO, "cpu").run(batches[0])
+    np.testing.assert_allclose(open_session(classifier, options, "cpu").run(batches[0]), expected, atol=1e-4)
+
+
+def test_options_choose_the_runtime(classifier: Path) -> None:
+    chosen = {"onnxruntime": OnnxRuntimeSession, "openvino": OpenVinoSession}
+    for runtime, kind in chosen.items():
+        settings: Settings = {"rec_runtime": runtime, "rec_threads": 1}
+        assert type(open_session(classifier, RuntimeOptions.of("rec", settings), "cpu")) is kind
+    streams = RuntimeOptions.of("rec", {"rec_runtime": "openvino", "rec_threads": 1, "rec_streams": 2})
+    assert type(open_session(classifier, streams, "cpu")) is OpenVinoStreams
+
+
+def test_metadata_is_the_same_in_both_runtimes() -> None:
+    recogniser = resolve("rec", "v6_small")
+    onnx, openvino = (open_session(recogniser, options, "cpu").metadata for options in (ONNX, OPENVINO))
+    assert len(onnx["character"].splitlines()) == 18708
+    assert onnx["character"] == openvino["character"]
+
+
+@pytest.mark.parametrize("options", [ONNX, OPENVINO])
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, options: RuntimeOptions) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_text("not a model")
+    with pytest.raises(UnsupportedError, match=f"{options.runtime} cannot load .*model.onnx"):
+        open_session(file, options, "cpu")
+
+
+def test_openvino_does_not_run_on_cuda(classifier: Path) -> None:
+    with pytest.raises(UnsupportedError, match="choose onnxruntime for cuda:0"):
+        open_session(classifier, OPENVINO, "cuda:0")
+
+
+def test_onnx_runtime_without_cuda_says_what_to_install(classifier: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(UnsupportedError, match="pip install onnxruntime-gpu"):
+        open_session(classifier, ONNX, "cuda:0")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces RLIMIT_AS")
+@pytest.mark.parametrize("spare_mib", [20, 150], ids=["in OpenCV", "in ONNX Runtime"])
+def test_memory_that_runs_out_is_an_out_of_memory_error(spare_mib: int) -> None:
+    command = [sys.executable, "-c", EXHAUST, str(spare_mib)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "out of memory\n", done.stderr[-500:]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "std::bad_alloc",
+        "bad allocation",
+        "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 4096",
+        "OpenCV(5.0.0) error: (-4:Insufficient memory) Failed to allocate 4096 bytes",
+        "CUDA failure 2: out of memory",
+    ],
+)
+def test_messages_of_runtimes_that_lack_memory_are_known(message: str) -> None:
+    with pytest.raises(OutOfMemoryError), allocation_failures():
+        raise RuntimeError(message)
+
+
+def test_other_errors_pass_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="wrong shape"), allocation_failures():
+        raise RuntimeError("wrong shape")

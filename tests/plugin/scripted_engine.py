@@ -1,0 +1,135 @@
+"""An engine whose speed, accuracy and faults are settings, as a third-party package would bring it.
+
+It reads pages whose pixels hold their text as UTF-8 bytes (`tests.pages.write_page`).
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from engines.interface import (
+    Choice,
+    Knob,
+    Line,
+    Machine,
+    Ordered,
+    OutOfMemoryError,
+    Page,
+    PageText,
+    Reader,
+    Settings,
+    StageTimer,
+    UnsupportedError,
+)
+
+FAULTS = (
+    "none",
+    "unsupported",
+    "raise_on_open",
+    "raise_on_read",
+    "segfault",
+    "killed",
+    "hang",
+    "hang_on_open",
+    "one_text_too_few",
+    "wrong_type",
+    "grandchild",
+    "chatter",
+    "needs_small_calls",
+    "always_out_of_memory",
+)
+
+
+def summary() -> str:
+    return "A scripted engine for tests; Apache-2.0."
+
+
+def packages() -> tuple[str, ...]:
+    return ("scripted-engine",)
+
+
+def unusable(machine: Machine) -> str | None:
+    return None
+
+
+def knobs(machine: Machine) -> tuple[Knob, ...]:
+    return (
+        Knob("fault", "recognise", Choice(FAULTS), "none", "what goes wrong"),
+        Knob("page_ms", "recognise", Ordered((5, 10, 20, 40, 80), high=10_000), 80, "milliseconds a page"),
+        Knob(
+            "garbled_pct",
+            "recognise",
+            Ordered((0, 1, 10), high=100),
+            0,
+            "characters replaced by #",
+            changes_text=True,
+        ),
+        Knob(
+            "boost",
+            "recognise",
+            Choice((False, True)),
+            False,
+            "halve the time of slow pages",
+            when={"page_ms": (40, 80)},
+        ),
+    )
+
+
+@contextmanager
+def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]:
+    fault = str(settings["fault"])
+    if fault == "unsupported":
+        raise UnsupportedError("this setting needs hardware that is not here; choose fault=none")
+    if fault == "raise_on_open":
+        raise RuntimeError("no such model")
+    if fault == "hang_on_open":
+        time.sleep(3600)
+    if fault == "chatter":
+        print('{"page": 0, "record": "not ours"}', flush=True)
+        os.write(1, b"straight to descriptor 1\n")
+    if fault == "grandchild":
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    yield _Reader(settings, timer)
+
+
+class _Reader:
+    def __init__(self, settings: Settings, timer: StageTimer) -> None:
+        self._settings = settings
+        self._timer = timer
+        self._fault = str(settings["fault"])
+
+    def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
+        self._misbehave(pages)
+        factor = 0.5 if self._settings.get("boost") else 1.0
+        with self._timer.stage("recognise"):
+            time.sleep(factor * float(self._settings["page_ms"]) / 1000 * len(pages))
+        texts = [PageText((Line(self._garbled(_text(page)), None, 1.0),)) for page in pages]
+        return texts[1:] if self._fault == "one_text_too_few" else texts
+
+    def _misbehave(self, pages: Sequence[Page]) -> None:
+        if self._fault == "raise_on_read":
+            raise ValueError("cannot read this")
+        if self._fault == "segfault":
+            ctypes.string_at(0)
+        if self._fault == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._fault == "hang":
+            time.sleep(3600)
+        if self._fault == "wrong_type":
+            self._garbled = lambda text: None  # type: ignore[method-assign,assignment,return-value]
+        if self._fault == "always_out_of_memory" or (self._fault == "needs_small_calls" and len(pages) > 2):
+            raise OutOfMemoryError(f"{len(pages)} pages do not fit")
+
+    def _garbled(self, text: str) -> str:
+        every = int(self._settings["garbled_pct"])
+        return "".join("#" if every and i % 100 < every else c for i, c in enumerate(text))
+
+
+def _text(page: Page) -> str:
+    data = page.pixels.tobytes()
+    return data[: data.index(0)].decode() if 0 in data else data.decode()
