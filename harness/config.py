@@ -120,7 +120,9 @@ def read_config(path: Path) -> TunedConfig:
     """The config of a file. Raises UserError with what is wrong and where."""
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path} is larger than {_MAX_BYTES >> 20} MiB; it is not a config of this program")
+            raise UserError(
+                f"{path} is larger than {_MAX_BYTES >> 20} MiB; it is not a config of this program"
+            )
         parsed = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the config {path}: {error.strerror}") from error
@@ -131,7 +133,8 @@ def read_config(path: Path) -> TunedConfig:
     try:
         return TunedConfig.model_validate(parsed)
     except ValidationError as error:
-        first = error.errors()[0]
+        # An unknown key is most often a known one misspelt, and then the reason for a missing one as well.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             owner = _model_at(first["loc"])
@@ -140,7 +143,12 @@ def read_config(path: Path) -> TunedConfig:
 
 
 def _model_at(location: Sequence[int | str]) -> list[str]:
-    models = {"machine": MachineFacts, "data": DataFacts, "evidence": Evidence, "constraints": ConstraintsMet}
+    models: dict[str, type[BaseModel]] = {
+        "machine": MachineFacts,
+        "data": DataFacts,
+        "evidence": Evidence,
+        "constraints": ConstraintsMet,
+    }
     inner = models.get(str(location[0]), TunedConfig) if len(location) > 1 else TunedConfig
     return list(inner.model_fields)
 

@@ -5,9 +5,12 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engines.interface import Setting
+from engines.interface import Machine, Setting
 from harness.data.resources import resource
 from harness.errors import UserError
+
+CORES = "cores"
+"""Stands for the number of usable cores where a knob counts processes or threads."""
 
 
 class Experiment(BaseModel):
@@ -16,20 +19,30 @@ class Experiment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     search: Annotated[
-        dict[str, list[Setting]] | None, Field(description="knob: values to try; absent: every knob, whole grid")
+        dict[str, list[Setting]] | None,
+        Field(description="knob: values to try, one alone fixes it; absent: every knob, whole grid"),
     ] = None
     start: Annotated[
         list[dict[str, Setting]], Field(description="settings to try first, best guess first")
     ] = []
 
 
-def read_experiment(engine: str) -> Experiment:
-    """The experiment of an engine; one without a file is searched whole. Raises UserError."""
+def read_experiment(engine: str, machine: Machine) -> Experiment:
+    """The experiment of an engine on this machine; one without a file is searched whole. Raises UserError."""
     try:
         path = resource(f"experiments/{engine}.yaml")
     except FileNotFoundError:
         return Experiment()
     try:
-        return Experiment.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        read = Experiment.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
         raise UserError(f"{path} is not an experiment: {str(error).splitlines()[0]}") from error
+
+    def meant(value: Setting) -> Setting:
+        return machine.cores if value == CORES else value
+
+    return Experiment(
+        search=read.search
+        and {knob: [meant(value) for value in values] for knob, values in read.search.items()},
+        start=[{knob: meant(value) for knob, value in start.items()} for start in read.start],
+    )

@@ -64,7 +64,10 @@ def block_pages(variants: Sequence[Variant]) -> int:
     """Pages a block needs so that every replica of every variant gets two full calls, or one page."""
 
     def needed(variant: Variant) -> int:
-        replicas, call = int(variant.settings.get("replicas", 1)), int(variant.settings.get("pages_per_call", 1))
+        replicas, call = (
+            int(variant.settings.get("replicas", 1)),
+            int(variant.settings.get("pages_per_call", 1)),
+        )
         return 1 if replicas * call == 1 else 2 * replicas * call
 
     return max(needed(variant) for variant in variants)
@@ -124,7 +127,7 @@ def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence
 
     Raises SideFailedError.
     """
-    draw = random.Random(f"{bench.seed}/{number}")  # noqa: S311  an order, not a secret
+    draw = random.Random(f"{bench.seed}/{number}")
     sides = list(range(len(variants)))
     size = min(block_pages(variants), len(pages))
     blocks: list[list[Block]] = [[] for _ in sides]
@@ -156,7 +159,10 @@ def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence
                     raise SideFailedError(side, failed.failure) from failed
     ratios = tuple(
         stats.round_value(
-            [math.log(first.wall_s / other.wall_s) for first, other in zip(blocks[0], blocks[side], strict=True)]
+            [
+                math.log(first.wall_s / other.wall_s)
+                for first, other in zip(blocks[0], blocks[side], strict=True)
+            ]
         )
         for side in sides[1:]
     )
@@ -167,12 +173,14 @@ def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence
     )
 
 
-def round_pages(pages: int, variants: Sequence[Variant], seed: int, rounds: int = ROUNDS) -> Iterator[list[int]]:
+def round_pages(
+    pages: int, variants: Sequence[Variant], seed: int, rounds: int = ROUNDS
+) -> Iterator[list[int]]:
     """The pages of each round, endlessly: shuffled decks, so that the first `rounds` rounds read every page once.
 
     A round has at least one block, so a small set is read more often.
     """
-    draw = random.Random(f"{seed}/pages")  # noqa: S311  an order, not a secret
+    draw = random.Random(f"{seed}/pages")
     size = block_pages(variants)
     count = max(1, math.ceil(pages / rounds / size)) * size
     deck: list[int] = []
@@ -205,26 +213,36 @@ def compare(
             results.append(interleaved_round(bench, (a, b), pages, number))
         except SideFailedError as failed:
             side = "AB"[failed.side]
-            failure = f"{side} ({(a, b)[failed.side].engine}): {failed.failure.kind}: {failed.failure.message}"
+            failure = (
+                f"{side} ({(a, b)[failed.side].engine}): {failed.failure.kind}: {failed.failure.message}"
+            )
             break
-        interval = stats.speedup([result.log_ratios[0] for result in results])
+        interval = stats.speedup([result.log_ratios[0] for result in results], sequential=True)
         progress(number + 1, interval)
         settled = stats.verdict(interval) is not Verdict.INCONCLUSIVE
         if number + 1 >= rounds and settled:
             break
         if clock.left() < 1.2 * (clock.spent() - began_s):
             break
-    return comparison(bench, a, b, results, 1, failure)
+    return comparison(bench, a, b, results, 1, sequential=True, failure=failure)
 
 
 def comparison(
-    bench: Bench, a: Variant, b: Variant, rounds: Sequence[Round], side: int, failure: str | None = None
+    bench: Bench,
+    a: Variant,
+    b: Variant,
+    rounds: Sequence[Round],
+    side: int,
+    *,
+    sequential: bool,
+    failure: str | None = None,
 ) -> Comparison:
-    """What the rounds say of side `side` (B) against side 0 (A)."""
+    """What the rounds say of side `side` (B) against side 0 (A); `sequential` as in `stats.speedup`."""
     log_ratios = tuple(result.log_ratios[side - 1] for result in rounds)
-    interval = stats.speedup(log_ratios)
+    interval = stats.speedup(log_ratios, sequential=sequential)
     scores_a, scores_b = (
-        bench.score(list(_first_reading(result.blocks[which] for result in rounds).values())) for which in (0, side)
+        bench.score(list(_first_reading(result.blocks[which] for result in rounds).values()))
+        for which in (0, side)
     )
     unknown = Interval(math.nan, math.nan, math.nan)
     scored = bool(scores_a) and any(score.characters.reference_length for score in scores_a)
@@ -242,7 +260,9 @@ def comparison(
     )
 
 
-def _first_reading(rounds: Iterator[tuple[Block, ...]] | Sequence[tuple[Block, ...]]) -> dict[str, PageRecord]:
+def _first_reading(
+    rounds: Iterator[tuple[Block, ...]] | Sequence[tuple[Block, ...]],
+) -> dict[str, PageRecord]:
     first: dict[str, PageRecord] = {}
     for blocks in rounds:
         for block in blocks:

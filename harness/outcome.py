@@ -40,7 +40,9 @@ def confirmed(study: Study, variant: Variant) -> Measurement | None:
         (
             trial.outcome
             for trial in study.trials
-            if trial.phase == "confirm" and trial.variant == variant and isinstance(trial.outcome, Measurement)
+            if trial.phase == "confirm"
+            and trial.variant == variant
+            and isinstance(trial.outcome, Measurement)
         ),
         None,
     )
@@ -97,7 +99,9 @@ def tuned_config(study: Study) -> TunedConfig | None:
             max_memory_mib=study.constraints.max_memory_mib,
         ),
         alternatives=[
-            Alternative(settings=dict(trial.variant.settings), pages_per_second=round(rate, 4), cer=round(cer, 6))
+            Alternative(
+                settings=dict(trial.variant.settings), pages_per_second=round(rate, 4), cer=round(cer, 6)
+            )
             for trial, rate, cer in pareto_front(study)
             if trial.variant != study.best
         ][:_MAX_ALTERNATIVES],

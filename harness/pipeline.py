@@ -101,6 +101,7 @@ class Pipeline:
     def of(
         cls,
         settings: Settings,
+        *,
         reader: Reader,
         timer: StageTimer,
         page_ids: Sequence[str],
@@ -109,11 +110,11 @@ class Pipeline:
     ) -> "Pipeline":
         """The pipeline that complete `settings` describe."""
         return cls(
-            reader,
-            timer,
-            page_ids,
-            decode,
-            page_error,
+            reader=reader,
+            timer=timer,
+            page_ids=page_ids,
+            decode=decode,
+            page_error=page_error,
             pages_per_call=int(settings["pages_per_call"]),
             prefetch=int(settings["prefetch"]),
             decode_threads=int(settings.get("decode_threads", 1)),

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn
@@ -47,7 +48,7 @@ def core_shares(cores: Sequence[int], replicas: int) -> list[list[int]]:
     if replicas >= len(cores):
         return [[cores[i % len(cores)]] for i in range(replicas)]
     edges = [round(i * len(cores) / replicas) for i in range(replicas + 1)]
-    return [list(cores[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
+    return [list(cores[low:high]) for low, high in pairwise(edges)]
 
 
 class _Worker:
@@ -56,7 +57,11 @@ class _Worker:
     def __init__(self, command: Sequence[str], stderr: Path, process_group: int) -> None:
         with stderr.open("wb") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=process_group
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                process_group=process_group,
             )
         self.stderr = stderr
         self.window = 1
@@ -134,7 +139,11 @@ class Session:
         pinned = bool(variant.settings.get("pin", False))
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         spec = {
-            "variant": {"engine": variant.engine, "device": variant.device, "settings": dict(variant.settings)},
+            "variant": {
+                "engine": variant.engine,
+                "device": variant.device,
+                "settings": dict(variant.settings),
+            },
             "pages": [replace(page, text=None, boxes=()).to_json() for page in pages],
             "cores": core_shares(cores, self._replicas) if pinned and cores else [[]] * self._replicas,
             "environment": {"PYTHONFAULTHANDLER": "1"},
@@ -293,7 +302,9 @@ class Session:
         code = _exit_code(worker.process.pid, 0) or 0
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         killed = code == -signal.SIGKILL
-        message = f"the process died of {name}" + (", as the kernel does when memory runs out" if killed else "")
+        message = f"the process died of {name}" + (
+            ", as the kernel does when memory runs out" if killed else ""
+        )
         self._fail(FailureKind.OOM if killed else FailureKind.CRASH, stage, message, worker)
 
 

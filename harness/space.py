@@ -9,7 +9,14 @@ from harness import pipeline
 from harness.errors import UserError, unknown
 from harness.values import Variant
 
-_WORDS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_WORDS: Mapping[str, bool] = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 def load_engine(name: str, machine: Machine) -> Engine:
@@ -95,7 +102,9 @@ def describe(knob: Knob) -> str:
     """The values that a knob takes, for people."""
     domain = knob.domain
     if isinstance(domain, Choice):
-        names = ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in domain.values)
+        names = ", ".join(
+            str(value).lower() if isinstance(value, bool) else str(value) for value in domain.values
+        )
         return f"{names}, or a path" if domain.open else names
     low = domain.values[0] if domain.low is None else domain.low
     high = domain.values[-1] if domain.high is None else domain.high

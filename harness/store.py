@@ -63,7 +63,9 @@ class RunFolder:
         """A folder that holds a study. Raises UserError."""
         folder = cls(root)
         if not folder.study_json.is_file():
-            raise UserError(f"{root} is not a run folder: it has no study.json; give the folder of a `tune` run")
+            raise UserError(
+                f"{root} is not a run folder: it has no study.json; give the folder of a `tune` run"
+            )
         return folder
 
     @property
@@ -120,7 +122,9 @@ class RunFolder:
 
 def _read(path: Path) -> bytes:
     if path.stat().st_size > _MAX_JSON_BYTES:
-        raise UserError(f"{path} is larger than {_MAX_JSON_BYTES >> 20} MiB; it is not a file of this program")
+        raise UserError(
+            f"{path} is larger than {_MAX_JSON_BYTES >> 20} MiB; it is not a file of this program"
+        )
     return path.read_bytes()
 
 

@@ -41,7 +41,12 @@ def main(spec_path: str, number: int) -> int:
         refs = [PageRef.from_json(page) for page in spec["pages"]]
         with engine.open(settings, spec["variant"]["device"], timer) as reader:
             pipeline = Pipeline.of(
-                settings, reader, timer, [ref.id for ref in refs], lambda i: decode(refs[i]), PageError
+                settings,
+                reader=reader,
+                timer=timer,
+                page_ids=[ref.id for ref in refs],
+                decode=lambda i: decode(refs[i]),
+                page_error=PageError,
             )
             _send(answers, {"ready": pipeline.window})
             stage = "read"

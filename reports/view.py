@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engines.interface import Setting
 from harness.accuracy.scores import PageScore, Summary, score_page, summarise
+from harness.machine import Caution
 from harness.stats import percentile
 from harness.values import (
     Comparison,
@@ -211,7 +212,7 @@ def derive(
         label=folder.name if folder and folder.name else study.id,
         config=str(folder / "best.yaml") if folder else "best.yaml",
         thumbnail=thumbnail,
-        drift=blank or any(caution.startswith("drift:") for caution in study.cautions),
+        drift=blank or Caution.NO_GROUND_TRUTH.sentence in study.cautions,
         references=references,
         trials=trials,
         baseline=baseline,

@@ -145,6 +145,8 @@ class OpenVinoSession(Session):
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": options.precision,
             "NUM_STREAMS": str(options.streams),
+            # Each process would pin its threads to the same first cores; binding replicas is the pipeline's part.
+            "ENABLE_CPU_PINNING": False,
         }
         if options.threads:
             config["INFERENCE_NUM_THREADS"] = str(options.threads)

@@ -13,6 +13,7 @@ from typing import NoReturn
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 from rich.console import Console
+from rich.markup import escape
 
 from harness.cli.tune import tune
 from harness.errors import UserError, unknown
@@ -20,7 +21,11 @@ from harness.errors import UserError, unknown
 BAD_INPUT = 2
 FAULT = 70
 INTERRUPTED = 130
-_OF_THE_DISK = {errno.ENOSPC: "the disk is full", errno.EROFS: "the file system is read-only", errno.EDQUOT: "quota"}
+_OF_THE_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EROFS: "the file system is read-only",
+    errno.EDQUOT: "quota",
+}
 
 app = App(
     name="tune",
@@ -50,36 +55,33 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run a command. Returns its exit status."""
-    console = Console(stderr=True)
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except UnusedCliTokensError as error:
-        token = error.unused_tokens[0] if error.unused_tokens else ""
-        return _refuse(console, str(unknown("command", token, _COMMANDS)))
-    except CycloptsError as error:
-        return _refuse(console, " ".join(str(error).split()) + " See `tune --help`.")
-    except UserError as error:
-        return _refuse(console, str(error))
     except KeyboardInterrupt:
-        return _refuse(console, "interrupted", INTERRUPTED)
-    except OSError as error:
-        if error.errno in _OF_THE_DISK:
-            where = f" ({error.filename})" if error.filename else ""
-            what = _OF_THE_DISK[error.errno]
-            return _refuse(console, f"{what}{where}; make room or choose another folder with --out")
-        return _fault()
-    except Exception:  # noqa: BLE001  the other process edge: a fault must leave its traceback and its status
-        return _fault()
+        return _refuse("interrupted", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  the other process edge: a fault must leave its traceback and its status
+        sentence = _sentence(error)
+        return _fault() if sentence is None else _refuse(sentence)
     return result if isinstance(result, int) else 0
 
 
-def _refuse(console: Console, sentence: str, status: int = BAD_INPUT) -> int:
-    console.print(f"[bold red]tune:[/] {_escaped(sentence)}", highlight=False, soft_wrap=True)
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user of an error that is theirs to mend; None for a fault of the program."""
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return str(unknown("command", error.unused_tokens[0], _COMMANDS))
+    if isinstance(error, CycloptsError):
+        return " ".join(str(error).split()) + " See `tune --help`."
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{_OF_THE_DISK[error.errno]}{where}; make room or choose another folder with --out"
+    return None
+
+
+def _refuse(sentence: str, status: int = BAD_INPUT) -> int:
+    Console(stderr=True).print(f"[bold red]tune:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
     return status
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def _fault() -> int:

@@ -4,6 +4,7 @@ import json as jsonlib
 import random
 import statistics
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,7 +74,7 @@ def bench(
     variant = _variant(tuned, engine, set_ or [], device, machine)
     loaded = load_data(data or [], profile, console)
     order = list(range(len(loaded.pages)))
-    random.Random(seed).shuffle(order)  # noqa: S311  an order, not a secret
+    random.Random(seed).shuffle(order)
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("measuring"):
         run = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         outcome, _ = measure(
@@ -89,7 +90,9 @@ def bench(
         for line in outcome.stderr_tail:
             console.print(f"  {line}", markup=False, soft_wrap=True)
         if json:
-            print_json({"engine": variant.engine, "failure": {"kind": outcome.kind, "message": outcome.message}})
+            print_json(
+                {"engine": variant.engine, "failure": {"kind": outcome.kind, "message": outcome.message}}
+            )
         return _FOUND_NOTHING
     scores = run.score(outcome.pages)
     document = summary(variant, outcome, scores, machine)
@@ -179,7 +182,7 @@ def throughput_interval(measurement: Measurement) -> Interval:
     if size < 1:
         return Interval(rate, float("-inf"), float("inf"))
     ends = [0.0, *(done[(i + 1) * size - 1] for i in range(_BATCHES))]
-    per_page = mean_interval([(after - before) / size for before, after in zip(ends, ends[1:], strict=False)])
+    per_page = mean_interval([(after - before) / size for before, after in pairwise(ends)])
     half = (per_page.high - per_page.low) / 2 / per_page.value * rate
     return Interval(rate, max(0.0, rate - half), rate + half)
 

@@ -47,7 +47,9 @@ def load_data(names: Sequence[str], profile: str | None, console: Console) -> Lo
             console.print(f"[yellow]left out[/] {page}: {reason}", soft_wrap=True, markup=True)
     pages = tuple(page for data in sets for page in data.pages)
     if not pages:
-        raise UserError(f"no readable page in {', '.join(names)}; see the reasons above or run `tune data check`")
+        raise UserError(
+            f"no readable page in {', '.join(names)}; see the reasons above or run `tune data check`"
+        )
     return LoadedData(
         sets,
         pages,

@@ -12,7 +12,8 @@ from harness.cli.arguments import seconds
 from harness.cli.common import load_data, print_json, stderr
 from harness.config import read_config
 from harness.machine import detect, resolve_device
-from harness.measure import Bench, compare as measure_both
+from harness.measure import Bench
+from harness.measure import compare as measure_both
 from harness.space import Space, parse_variant
 from harness.values import Comparison, Interval, Variant
 
@@ -60,7 +61,9 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("round 1") as status:
 
         def progress(number: int, speedup: Interval) -> None:
-            status.update(f"round {number + 1}; so far B runs at {speedup.value:.3f} times the throughput of A")
+            status.update(
+                f"round {number + 1}; so far B runs at {speedup.value:.3f} times the throughput of A"
+            )
 
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         result = measure_both(bench, sides[0], sides[1], budget_s=budget, progress=progress)

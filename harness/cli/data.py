@@ -54,7 +54,13 @@ def _list(json: bool) -> int:
         print_json(
             {
                 "data": [
-                    {"name": s.name, "kind": s.kind, "licence": s.licence, "profile": s.profile, "ready": s.ready}
+                    {
+                        "name": s.name,
+                        "kind": s.kind,
+                        "licence": s.licence,
+                        "profile": s.profile,
+                        "ready": s.ready,
+                    }
                     for s in sets
                 ]
             }
@@ -69,7 +75,9 @@ def _list(json: bool) -> int:
         table.add_row(entry.name, state, entry.profile or "by page", entry.summary, entry.licence)
     console = Console(highlight=False)
     console.print(table)
-    console.print("A folder of images with .txt files beside them, or a PDF with a text layer, works as well.")
+    console.print(
+        "A folder of images with .txt files beside them, or a PDF with a text layer, works as well."
+    )
     return 0
 
 

@@ -8,7 +8,16 @@ from cyclopts import Parameter
 from engines import registry
 from harness.cli.common import print_json, stderr
 from harness.data import named_sets
-from harness.machine import available_devices, cautions, describe, detect, fingerprint, load, noise_pct, versions
+from harness.machine import (
+    available_devices,
+    cautions,
+    describe,
+    detect,
+    fingerprint,
+    load,
+    noise_pct,
+    versions,
+)
 
 _NOISY_PCT = 5.0
 _TOOLS = ("ocr-tune", "optuna", "onnxruntime", "openvino", "torch", "numpy", "opencv-python")

@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -34,9 +36,9 @@ def run(request: Request) -> int:
     machine = detect()
     device = resolve_device(request.device, machine)
     space = Space.of(request.engine, device, machine)
-    experiment = read_experiment(request.engine)
-    folder = _folder(request)
+    experiment = read_experiment(request.engine, machine)
     loaded = load_data(request.data, request.profile, console)
+    folder = _folder(request)
     header = _header(request, device, machine, loaded, time.perf_counter() - began)
     earlier = folder.study() if request.resume and folder.study_json.exists() else None
     if earlier:
@@ -73,7 +75,9 @@ def _check(request: Request) -> None:
 
 
 def _folder(request: Request) -> RunFolder:
-    folder = RunFolder.create(request.out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{request.engine}")
+    folder = RunFolder.create(
+        request.out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{request.engine}"
+    )
     if folder.study_json.exists() and not request.resume:
         raise UserError(f"{folder.root} already holds a run; add --resume or choose another --out")
     return folder
@@ -128,7 +132,9 @@ def _refuse_other(earlier: Study, now: Study) -> None:
             f"this run tunes {earlier.engine} on {earlier.device}; give the same --engine and --device"
         )
     if [data.sha256 for data in earlier.data] != [data.sha256 for data in now.data]:
-        raise UserError("this run was begun on other pages; give the same --data, unchanged, or start a new run")
+        raise UserError(
+            "this run was begun on other pages; give the same --data, unchanged, or start a new run"
+        )
 
 
 class Display:
@@ -148,7 +154,7 @@ class Display:
             transient=True,
         )
         self._bar = self._progress.add_task(
-            "", total=budget_s, completed=spent_s, phase="start", best="-", trying=""
+            "", total=budget_s, completed=int(spent_s), phase="start", best="-", trying=""
         )
         self._began = time.perf_counter() - spent_s
 
@@ -193,7 +199,7 @@ class Display:
         """A round of the confirmation begins."""
         self._update(trying=f"round {number} of {rounds}")
 
-    def _update(self, **fields: str) -> None:
+    def _update(self, **fields: Any) -> None:
         self._progress.update(self._bar, completed=time.perf_counter() - self._began, **fields)
 
 
@@ -202,7 +208,9 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
         console.print(f"[yellow]caution[/] {caution}", soft_wrap=True)
     proof = comparison_of_best(study)
     if study.best is None:
-        console.print("[bold red]Nothing met the constraints[/]: no variant was proven faster at that accuracy.")
+        console.print(
+            "[bold red]Nothing met the constraints[/]: no variant was proven faster at that accuracy."
+        )
     elif proof is None:
         console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
     else:
@@ -214,6 +222,8 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
         )
     if study.best:
         baseline = study.baseline
-        console.print(f"  {changed(study.best, baseline.variant if baseline else study.best)}", soft_wrap=True)
+        console.print(
+            f"  {changed(study.best, baseline.variant if baseline else study.best)}", soft_wrap=True
+        )
         console.print(f"config  {folder.best_yaml}", soft_wrap=True)
     console.print(f"report  {folder.report_html}", soft_wrap=True)

@@ -24,14 +24,18 @@ def report(*runs: Path, o: Annotated[Path | None, Parameter(name=["-o", "--outpu
     from reports import render, trials_csv
 
     if not runs:
-        raise UserError("give the folder of at least one run, such as `tune report runs/20260101-120000-ppocr`")
+        raise UserError(
+            "give the folder of at least one run, such as `tune report runs/20260101-120000-ppocr`"
+        )
     if o is None and len(runs) > 1:
         raise UserError("with several runs, say where the page goes: -o compared.html")
     folders = [RunFolder.existing(run) for run in runs]
     studies = [folder.study() for folder in folders]
     target = o or folders[0].report_html
     try:
-        write_atomic(target, render(studies, run_dirs=[folder.root for folder in folders], thumbnail=thumbnail))
+        write_atomic(
+            target, render(studies, run_dirs=[folder.root for folder in folders], thumbnail=thumbnail)
+        )
         if len(folders) == 1:
             write_atomic(folders[0].trials_csv, trials_csv(studies[0]))
     except OSError as error:

@@ -1,6 +1,9 @@
-"""Parameters of RapidOCR: `RapidOCR(params=yaml.safe_load(open(FILE)))`."""
+"""RapidOCR's own configuration file: `RapidOCR(config_path=FILE)`."""
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -70,19 +73,36 @@ _PARAMETERS: Mapping[str, Mapping[str, Callable[[Setting], dict[str, Setting]]]]
 
 
 def export(config: TunedConfig) -> str:
-    """YAML of RapidOCR's dotted parameters; settings that RapidOCR lacks stand as comments.
+    """RapidOCR's config.yaml with the tuned settings; those that RapidOCR lacks stand as comments.
 
-    Raises UserError for an engine that is no PP-OCR.
+    Raises UserError for an engine that is no PP-OCR, and where RapidOCR, whose defaults fill the rest, is missing.
     """
     if config.engine not in _PARAMETERS:
-        raise UserError(f"a config of {config.engine} cannot be written for rapidocr; only ppocr and rapidocr can")
+        raise UserError(
+            f"a config of {config.engine} cannot be written for rapidocr; only ppocr and rapidocr can"
+        )
     known = _PARAMETERS[config.engine]
-    parameters: dict[str, Setting] = {}
+    document = _shipped()
     lacking = []
     for name, value in config.settings.items():
-        if name in known:
-            parameters |= known[name](value)
-        else:
+        if name not in known:
             lacking.append(f"# {name}: {value}\n")
+            continue
+        for path, parameter in known[name](value).items():
+            *sections, key = path.split(".")
+            section = document
+            for part in sections:
+                section = section[part]
+            section[key] = parameter
     notes = "# RapidOCR has no parameter for these:\n" + "".join(lacking) if lacking else ""
-    return yaml.safe_dump(parameters, sort_keys=True) + notes
+    return notes + yaml.safe_dump(document, sort_keys=False)
+
+
+def _shipped() -> dict[str, Any]:
+    spec = find_spec("rapidocr")
+    if spec is None or spec.origin is None:
+        raise UserError(
+            "rapidocr is not installed, and its defaults are part of the file; run `pip install rapidocr`"
+        )
+    document: dict[str, Any] = yaml.safe_load((Path(spec.origin).parent / "config.yaml").read_text("utf-8"))
+    return document

@@ -79,23 +79,20 @@ def _limits(measurement: Measurement, constraints: Constraints) -> dict[str, flo
 
 def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:
     """The fastest trial that meets the constraints, on the best estimate where none is certain to."""
-    for good in (lambda j: j.feasible, lambda j: j.likely):
-        fitting = [judgement for judgement in judgements if good(judgement)]
-        if fitting:
-            return max(fitting, key=lambda j: j.log_speedup)
-    return None
+    fitting = [j for j in judgements if j.feasible] or [j for j in judgements if j.likely]
+    return max(fitting, key=lambda j: j.log_speedup, default=None)
 
 
 def finalists(judgements: Sequence[Judgement], count: int) -> list[Judgement]:
-    """Different variants for the confirmation: the fastest sure one first, then the fastest likely ones.
+    """Different variants for the confirmation, all faster than the baseline.
 
-    The sure one is there so that a run whose bold guesses fail on unseen pages still ends with a gain.
+    The fastest that is sure to meet the constraints; the one that is surest to, so that a run whose bold guesses
+    fail on unseen pages still ends with a gain; then the fastest that are likely to.
     """
-    by_speed = sorted(judgements, key=lambda j: -j.log_speedup)
-    sure = [judgement for judgement in by_speed if judgement.feasible]
-    ranked = sure[:1] + [judgement for judgement in by_speed if judgement.likely]
-    chosen: dict[str, Judgement] = {}
-    for judgement in ranked:
-        if judgement.log_speedup > 0:
-            chosen.setdefault(judgement.trial.variant.id, judgement)
-    return list(chosen.values())[:count]
+    faster = sorted((j for j in judgements if j.log_speedup > 0), key=lambda j: -j.log_speedup)
+    sure = [judgement for judgement in faster if judgement.feasible]
+    likely = [judgement for judgement in faster if judgement.likely]
+    surest = sorted(likely, key=lambda j: j.violations.get("cer", 0.0))
+    chosen = {j.trial.variant.id: j for j in reversed((*sure[:1], *surest[:1], *likely))}
+    ranked = dict.fromkeys(j.trial.variant.id for j in (*sure[:1], *surest[:1], *likely))
+    return [chosen[variant] for variant in ranked][:count]

@@ -18,6 +18,11 @@ REPORT_S = 5.0
 MAX_SEARCH_PAGES = 32
 BLOCK_PAGES = 4
 MIN_CONFIRM_ROUNDS = 3
+MAX_CONFIRM_ROUNDS = 5
+ENOUGH_PAGES = 30
+"""Pages on which a difference of some tenths of a point can be told where documents differ as real ones do."""
+_WORTH_A_FINALIST = 0.7
+"""Share of the pages that may be given up for one more finalist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +36,19 @@ class Split:
 
 
 def split_pages(pages: Sequence[ReferencePage], seed: int) -> Split:
-    """Split by document, half and half in each set, shuffled and dealt from the sets in turn.
+    """Split by document, half and half in each set and language, shuffled.
 
-    Any prefix of either part is thus a fair sample of all sets. A set of one document is split by page.
+    A set and language of one document only is split by page: a search that never saw a script would choose a
+    model that cannot read it. Any prefix of either part is a fair sample of all of it.
     """
-    draw = random.Random(f"{seed}/split")  # noqa: S311  a sample, not a secret
-    documents: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    draw = random.Random(f"{seed}/split")
+    strata: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, page in enumerate(pages):
-        documents[page.set][page.document].append(index)
-    parts: tuple[list[list[int]], list[list[int]]] = ([], [])
-    for set_documents in documents.values():
-        groups = list(set_documents.values())
+        strata[page.set, page.language][page.document].append(index)
+    search: list[list[int]] = []
+    confirm: list[list[int]] = []
+    for documents in strata.values():
+        groups = list(documents.values())
         if len(groups) == 1:
             groups = [[index] for index in groups[0]]
         draw.shuffle(groups)
@@ -50,19 +57,19 @@ def split_pages(pages: Sequence[ReferencePage], seed: int) -> Split:
         halves: tuple[list[int], list[int]] = ([], [])
         for group in groups:
             min(halves, key=len).extend(group)
-        for part, half in zip(parts, halves, strict=True):
+        for part, half in zip((search, confirm), halves, strict=True):
             draw.shuffle(half)
             part.append(half)
-    search, confirm = (_in_turn(part) for part in parts)
-    if not search or not confirm:
-        everything = tuple(search) + tuple(confirm)
+    if not any(search) or not any(confirm):
+        everything = tuple(_mixed(search + confirm))
         return Split(everything, everything, overlap=True)
-    return Split(tuple(search), tuple(confirm), overlap=False)
+    return Split(tuple(_mixed(search)), tuple(_mixed(confirm)), overlap=False)
 
 
-def _in_turn(queues: Sequence[Sequence[int]]) -> list[int]:
-    longest = max((len(queue) for queue in queues), default=0)
-    return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
+def _mixed(strata: Sequence[Sequence[int]]) -> list[int]:
+    """All pages, each stratum spread evenly over the whole."""
+    places = [((i + 0.5) / len(stratum), page) for stratum in strata for i, page in enumerate(stratum)]
+    return [page for _, page in sorted(places)]
 
 
 def blocks_of(pages: Sequence[int], size: int = BLOCK_PAGES) -> list[list[int]]:
@@ -111,16 +118,25 @@ def plan_confirmation(
 ) -> ConfirmPlan | None:
     """The most convincing confirmation that fits into `left_s` seconds, or None where none does.
 
-    Each side is (cold start, seconds a page). Rather five rounds than three, rather more finalists than more
-    pages; but no round without a whole block.
+    Each side is (cold start, seconds a page). Speed differs by factors, so that three rounds tell it; accuracy
+    differs by tenths of a point, and only pages tell that. So pages come first, then finalists, then rounds.
     """
-    for rounds, count in ((r, n) for n in range(len(finalists_s), 0, -1) for r in (5, 4, MIN_CONFIRM_ROUNDS)):
+
+    def fit(count: int, rounds: int) -> int:
+        """Pages a round, in whole blocks."""
         sides = [baseline_s, *finalists_s[:count]]
         cold, page = sum(side[0] for side in sides), sum(side[1] for side in sides)
         # A warm-up page a side and round, and a fifth on top for what a shared machine takes away.
         room = (left_s / 1.2 / rounds - cold) / page - 1
-        enough = math.ceil(pages / rounds / block) * block
-        fits = math.floor(room / block) * block
-        if fits >= block:
-            return ConfirmPlan(count, rounds, min(fits, enough))
+        return min(math.floor(room / block), math.ceil(pages / rounds / block)) * block
+
+    counts = range(len(finalists_s), 0, -1)
+    for count in counts:
+        for rounds in (MAX_CONFIRM_ROUNDS, MIN_CONFIRM_ROUNDS):
+            if rounds * fit(count, rounds) >= min(pages, ENOUGH_PAGES):
+                return ConfirmPlan(count, rounds, fit(count, rounds))
+    most = fit(1, MIN_CONFIRM_ROUNDS)
+    for count in counts:
+        if (fits := fit(count, MIN_CONFIRM_ROUNDS)) >= max(block, _WORTH_A_FINALIST * most):
+            return ConfirmPlan(count, MIN_CONFIRM_ROUNDS, fits)
     return None

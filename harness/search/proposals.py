@@ -32,8 +32,12 @@ class Proposals:
 
     def __init__(self, space: Space, experiment: Experiment, storage: str, name: str, seed: int) -> None:
         self._space = space
-        self._knobs = [_restricted(knob, experiment) for knob in space.knobs if _searched(knob, experiment)]
-        self._draw = random.Random(f"{seed}/neighbours")  # noqa: S311  a search, not a secret
+        restricted = [_restricted(knob, experiment) for knob in space.knobs]
+        self._knobs = [knob for knob in restricted if len(knob.domain.values) > 1]
+        self._fixed = {
+            knob.name: knob.domain.values[0] for knob in restricted if len(knob.domain.values) == 1
+        }
+        self._draw = random.Random(f"{seed}/neighbours")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             storage=storage,
@@ -53,18 +57,25 @@ class Proposals:
             variant = self._starts.pop(0)
             if variant.id not in self._told:
                 return self._enqueue(variant, "start")
+        if not self._knobs:
+            return None
         self._turn += 1
         if incumbent is not None and self._turn % 2 and (step := self._neighbour(incumbent)):
             return self._enqueue(step, "neighbour")
         for _ in range(_ATTEMPTS):
             trial = self._study.ask()
-            variant = self._space.suggested({knob.name: _suggest(trial, knob) for knob in self._knobs})
+            variant = self._suggested(trial)
             if variant.id not in self._told:
                 trial.set_user_attr("settings", variant.canonical)
                 return Proposal(variant, trial, "sampler")
             # Known already: the sampler hears the same answer again and moves on, at no cost.
             self._finish(trial, *self._told[variant.id])
         return None
+
+    def _suggested(self, trial: optuna.Trial) -> Variant:
+        return self._space.suggested(
+            {**self._fixed, **{knob.name: _suggest(trial, knob) for knob in self._knobs}}
+        )
 
     def tell(self, proposal: Proposal, judgement: Judgement) -> None:
         """Record what a proposal was worth. A failure is a worst value that violates a constraint, not a gap."""
@@ -109,24 +120,25 @@ class Proposals:
         return None
 
 
-def _searched(knob: Knob, experiment: Experiment) -> bool:
-    named = experiment.search is None or knob.name in experiment.search
-    return named and len(_restricted(knob, experiment).domain.values) > 1
-
-
 def _restricted(knob: Knob, experiment: Experiment) -> Knob:
     """The knob with the values that the experiment names, as far as this machine admits them."""
-    if experiment.search is None or knob.name not in experiment.search:
+    if experiment.search is None:
         return knob
-    admitted = tuple(value for value in experiment.search[knob.name] if knob.domain.admits(value))
-    return replace(knob, domain=replace(knob.domain, values=admitted or knob.domain.values))
+    named = experiment.search.get(knob.name, [knob.default])
+    admitted = [value for value in dict.fromkeys(named) if knob.domain.admits(value)]
+    if not admitted:
+        return knob
+    if isinstance(knob.domain, Choice):
+        return replace(knob, domain=replace(knob.domain, values=tuple(admitted)))
+    numbers = sorted(value for value in admitted if not isinstance(value, str))
+    return replace(knob, domain=replace(knob.domain, values=tuple(numbers)))
 
 
 def _suggest(trial: optuna.Trial, knob: Knob) -> Setting:
-    values = knob.domain.values
     if isinstance(knob.domain, Choice):
-        return trial.suggest_categorical(knob.name, list(values))  # type: ignore[no-any-return]
-    return values[trial.suggest_int(knob.name, 0, len(values) - 1)]
+        chosen: Setting = trial.suggest_categorical(knob.name, list(knob.domain.values))  # type: ignore[assignment]
+        return chosen
+    return knob.domain.values[trial.suggest_int(knob.name, 0, len(knob.domain.values) - 1)]
 
 
 def _encode(knob: Knob, settings: Mapping[str, Setting]) -> Setting:

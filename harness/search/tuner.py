@@ -203,7 +203,9 @@ class Tuner:
         self, variant: Variant, baseline: Measurement, incumbent: Judgement | None, left_s: float
     ) -> TrialResult:
         pages = [self._index[page.page_id] for page in baseline.pages]
-        speed = math.exp(incumbent.log_speedup) if incumbent else 1.0
+        # While no variant is sure to be accurate enough, a slow one that is must be heard out.
+        racing = incumbent is not None and incumbent.feasible
+        speed = math.exp(incumbent.log_speedup) if incumbent and racing else 1.0
         spent = {page.page_id: page.seconds / speed for page in baseline.pages}
 
         def lost(blocks: Sequence[Block]) -> str | None:
@@ -295,7 +297,9 @@ class Tuner:
         bench = self._bench(self._folder.root)
         if len(rounds) >= plan.MIN_CONFIRM_ROUNDS:
             self._state.comparisons = tuple(
-                comparison(bench, base, side, rounds, number) for number, side in enumerate(sides) if number
+                comparison(bench, base, side, rounds, number, sequential=False)
+                for number, side in enumerate(sides)
+                if number
             )
             for number, side in enumerate(sides):
                 self._keep(side, _together(rounds, number), began_s)
@@ -306,7 +310,9 @@ class Tuner:
         rounds: list[Round] = []
         number = 0
         bench = self._bench(self._folder.root / "confirm")
-        while len(rounds) < scheme.rounds and len(sides) > 1:
+        while len(sides) > 1 and (
+            len(rounds) < scheme.rounds or number * scheme.pages_per_round < len(pages)
+        ):
             began_s = self._spent_s()
             first = number * scheme.pages_per_round
             hand = [pages[(first + i) % len(pages)] for i in range(min(scheme.pages_per_round, len(pages)))]
@@ -323,7 +329,8 @@ class Tuner:
                 self._keep(broken, failed.failure, began_s)
                 rounds = []
             number += 1
-            if self._left_s() - plan.REPORT_S < self._spent_s() - began_s:
+            # The number of rounds follows the clock and the pages, never the results: the interval stays honest.
+            if self._left_s() - plan.REPORT_S < 1.1 * (self._spent_s() - began_s):
                 break
         return rounds
 
@@ -338,9 +345,7 @@ class Tuner:
         return {reference.page_id: index for index, reference in enumerate(self._state.references)}
 
     def _bench(self, folder: Path) -> Bench:
-        return Bench(
-            self._task.pages, self._state.references, folder, self._machine, self._task.header.seed
-        )
+        return Bench(self._task.pages, self._state.references, folder, self._machine, self._task.header.seed)
 
     def _spent_s(self) -> float:
         return time.perf_counter() - self._began

@@ -5,7 +5,6 @@ from itertools import accumulate
 from statistics import fmean
 
 from harness.bottleneck import bottleneck
-
 from reports import charts
 from reports.blocks import Block, Chart, Folded, Mark, Prose, Row, Table, long, num, text
 from reports.sections.phrases import changed

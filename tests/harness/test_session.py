@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.interface import Machine, Setting
+from engines.interface import Machine, Setting, Settings
 from harness.machine import detect
 from harness.session import Session, TrialFailedError, core_shares
 from harness.space import Space
@@ -18,15 +18,19 @@ from tests.pages import page_set
 MACHINE = detect()
 
 
-def session(folder: Path, count: int = 4, machine: Machine = MACHINE, **settings: Setting) -> Session:
+def opened(folder: Path, settings: Settings, *, count: int = 4, machine: Machine = MACHINE) -> Session:
     pages, _ = page_set(folder / "pages", count)
     variant = Space.of("scripted", "cpu", machine).variant({"page_ms": 5, **settings})
     return Session(variant, pages, folder / "trial", machine)
 
 
-def failure(folder: Path, deadline_s: float = 30.0, **settings: Setting) -> Failure:
-    """How a session with these settings ends."""
-    with session(folder, **settings) as running, pytest.raises(TrialFailedError) as caught:
+def session(folder: Path, **settings: Setting) -> Session:
+    return opened(folder, settings)
+
+
+def failure(folder: Path, fault: str, deadline_s: float = 30.0) -> Failure:
+    """How a session with this fault ends."""
+    with session(folder, fault=fault) as running, pytest.raises(TrialFailedError) as caught:
         running.start([0], deadline_s)
         running.read([0, 1, 2, 3], deadline_s)
     return caught.value.failure
@@ -91,10 +95,10 @@ def test_the_out_of_memory_retreat_is_recorded(scripted: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("settings", [{}, {"prefetch": 8}, {"pages_per_call": 4, "prefetch": 2}])
 def test_replicas_share_the_pages_and_each_is_read_once(
-    scripted: str, tmp_path: Path, settings: dict[str, Setting]
+    scripted: str, tmp_path: Path, settings: Settings
 ) -> None:
     machine = Machine("test", cores=3, memory_mib=1024)
-    with session(tmp_path, 13, machine, replicas=3, **settings) as running:
+    with opened(tmp_path, {"replicas": 3, **settings}, count=13, machine=machine) as running:
         running.start([0, 1], 30.0)
         for order in ([5, 3, 1], list(range(13)), [12]):
             block = running.read(order, 30.0)
@@ -107,7 +111,9 @@ def test_two_replicas_of_a_waiting_engine_are_nearly_twice_as_fast(scripted: str
     machine = Machine("test", cores=2, memory_mib=1024)
     wall_s = {}
     for replicas in (1, 2):
-        with session(tmp_path / str(replicas), 12, machine, replicas=replicas, page_ms=200) as running:
+        with opened(
+            tmp_path / str(replicas), {"replicas": replicas, "page_ms": 200}, count=12, machine=machine
+        ) as running:
             running.start([0], 30.0)
             wall_s[replicas] = running.read(range(12), 60.0).wall_s
     assert wall_s[1] / wall_s[2] > 1.5  # 2 but for start and end; the engine sleeps, so load hardly matters

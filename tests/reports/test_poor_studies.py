@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 
 import reports
+from harness.machine import Caution
 from harness.values import (
     Block,
     Comparison,
@@ -173,7 +174,7 @@ def test_drift_is_the_distance_to_what_the_baseline_read() -> None:
     named = replace(
         truth,
         references=tuple(replace(page, text=own.get(page.page_id, "")) for page in truth.references),
-        cautions=("drift: the pages have no ground truth",),
+        cautions=(Caution.NO_GROUND_TRUTH.sentence,),
     )
     blank = replace(truth, references=tuple(replace(page, text="") for page in truth.references), cautions=())
     rows = [

@@ -6,7 +6,7 @@ import yaml
 
 from engines import ppocr
 from engines.interface import Machine, Setting, StageTimer
-from tests.engines.support import MACHINE, ROOT
+from tests.engines.support import MACHINE
 
 KNOBS = {knob.name: knob for knob in ppocr.knobs(MACHINE)}
 
@@ -73,13 +73,3 @@ def test_threads_and_streams_follow_the_cores() -> None:
         knobs = {knob.name: knob for knob in ppocr.knobs(Machine("test", cores, 8192))}
         assert knobs["det_threads"].domain.values == knobs["rec_threads"].domain.values == threads
         assert knobs["rec_streams"].domain.values == streams
-
-
-def test_starting_points_are_settings_of_this_engine() -> None:
-    starts = yaml.safe_load((ROOT / "experiments" / "ppocr.yaml").read_text())["start"]
-    assert len(starts) >= 3
-    for start in starts:
-        assert all(KNOBS[name].domain.admits(value) for name, value in start.items())
-        for name in start:
-            chosen = {other: start.get(other, KNOBS[other].default) for other in KNOBS[name].when}
-            assert all(chosen[other] in values for other, values in KNOBS[name].when.items())

@@ -1,0 +1,91 @@
+import math
+
+import pytest
+
+from engines.interface import Line
+from harness.accuracy.scores import PageScore, score_page
+from harness.search import gate
+from harness.search.gate import Judgement
+from harness.values import (
+    Block,
+    Constraints,
+    CounterSample,
+    Failure,
+    FailureKind,
+    Interval,
+    Measurement,
+    PageRecord,
+    ReferencePage,
+    TrialResult,
+    Variant,
+)
+
+TEXT = "the quick brown fox jumps over the lazy dog " * 5
+REFERENCES = [ReferencePage(f"p{i}", "s", f"d{i}", TEXT, "default") for i in range(8)]
+
+
+def measurement(page_s: float, pages: int = 8, wrong: int = 0, rss_mib: float = 100.0) -> Measurement:
+    text = "#" * wrong + TEXT[wrong:]
+    records = tuple(PageRecord(f"p{i}", (Line(text),), page_s, {}) for i in range(pages))
+    return Measurement(1.0, (Block(records, page_s * pages),), (CounterSample(0.1, {"rss_mib": rss_mib}),))
+
+
+def scores(measured: Measurement) -> list[PageScore]:
+    return [score_page(r, p.lines) for r, p in zip(REFERENCES, measured.pages, strict=False)]
+
+
+def judged(
+    outcome: Measurement | Failure, constraints: Constraints | None = None, name: str = "x"
+) -> Judgement:
+    baseline = measurement(1.0)
+    trial = TrialResult(1, Variant(name, "cpu", {}), "search", 0.0, 1.0, outcome)
+    read = scores(outcome) if isinstance(outcome, Measurement) else []
+    return gate.judge(trial, baseline, constraints or Constraints(), read, scores(baseline))
+
+
+def test_speed_is_that_over_the_baseline_on_the_same_pages() -> None:
+    assert judged(measurement(0.25, pages=4)).log_speedup == pytest.approx(math.log(4))
+
+
+def test_equal_text_is_surely_accurate_enough() -> None:
+    verdict = judged(measurement(0.5))
+    assert verdict.feasible
+    assert verdict.likely
+    assert verdict.cer_increase == Interval(0.0, 0.0, 0.0)
+
+
+def test_text_that_is_worse_than_the_margin_is_out() -> None:
+    verdict = judged(measurement(0.1, wrong=11))
+    assert not verdict.feasible
+    assert not verdict.likely
+    assert verdict.violations["cer"] == pytest.approx(11 / len(TEXT.strip()) - 0.002, rel=0.02)
+
+
+def test_a_failure_is_the_worst_and_violates() -> None:
+    verdict = judged(Failure(FailureKind.CRASH, "open", "died"))
+    assert (verdict.log_speedup, verdict.feasible, verdict.likely) == (gate.WORST, False, False)
+
+
+def test_bounds_on_latency_and_memory_are_kept() -> None:
+    assert not judged(measurement(0.5), Constraints(max_p95_ms=400)).feasible
+    assert judged(measurement(0.5), Constraints(max_p95_ms=600)).feasible
+    assert not judged(measurement(0.5, rss_mib=900), Constraints(max_memory_mib=800)).feasible
+
+
+def test_the_incumbent_is_the_fastest_sure_one_else_the_fastest_likely_one() -> None:
+    sure, fast_and_bad = judged(measurement(0.5)), judged(measurement(0.1, wrong=11))
+    assert gate.incumbent([fast_and_bad, sure]) is sure
+    assert gate.incumbent([fast_and_bad]) is None
+
+
+def test_finalists_are_the_fastest_sure_the_surest_and_the_fastest_likely() -> None:
+    def candidate(name: str, log_speedup: float, upper: float) -> Judgement:
+        base = judged(measurement(0.5), name=name)
+        return Judgement(base.trial, log_speedup, Interval(0, 0, upper), {"cer": upper - 0.002}, likely=True)
+
+    sure, surest = candidate("sure", 1.0, 0.001), candidate("surest", 0.5, -0.01)
+    bold, slower = candidate("bold", 2.0, 0.02), candidate("slower", -0.1, -0.5)
+    chosen = gate.finalists([slower, bold, surest, sure], 3)
+    assert chosen == [sure, surest, bold]
+    assert gate.finalists([slower], 3) == []
+    assert gate.finalists([sure, sure], 3) == [sure]

@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.search import plan
+from harness.values import ReferencePage
+
+
+def page(set_: str, document: str, number: int) -> ReferencePage:
+    return ReferencePage(f"{set_}/{document}-{number}", set_, document, "text", "default")
+
+
+pages = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 6), st.integers(0, 3)),
+    min_size=1,
+    max_size=60,
+    unique=True,
+).map(lambda keys: [page(s, f"d{d}", n) for s, d, n in keys])
+
+
+@given(pages, st.integers(0, 5))
+def test_no_document_of_a_set_is_on_both_sides(found: list[ReferencePage], seed: int) -> None:
+    split = plan.split_pages(found, seed)
+    if split.overlap:
+        assert split.search == split.confirm
+        return
+    assert sorted((*split.search, *split.confirm)) == list(range(len(found)))
+    sides = [{(found[i].set, found[i].document) for i in part} for part in (split.search, split.confirm)]
+    for set_, document in sides[0] & sides[1]:
+        # Only a set of one document is split by page.
+        assert {p.document for p in found if p.set == set_} == {document}
+
+
+def test_one_page_serves_both_and_says_so() -> None:
+    assert plan.split_pages([page("a", "d", 0)], 0) == plan.Split((0,), (0,), overlap=True)
+
+
+def test_any_prefix_is_a_fair_sample_of_the_sets() -> None:
+    found = [page("a", f"d{i}", 0) for i in range(40)] + [page("b", f"d{i}", 0) for i in range(10)]
+    split = plan.split_pages(found, 0)
+    for part in (split.search, split.confirm):
+        assert sorted(found[i].set for i in part[:10]) == ["a"] * 8 + ["b"] * 2
+
+
+def test_a_language_of_one_document_is_on_both_sides() -> None:
+    books = [page("a", f"d{i}", 0) for i in range(10)]
+    manual = [replace(page("a", "manual", i), language="ja") for i in range(4)]
+    split = plan.split_pages(books + manual, 0)
+    for part in (split.search, split.confirm):
+        assert sum(i >= len(books) for i in part) == 2
+
+
+@given(st.integers(1, 100), st.integers(1, 20))
+def test_blocks_hold_every_page_once_and_in_order(count: int, size: int) -> None:
+    blocks = plan.blocks_of(range(count), size)
+    assert [i for block in blocks for i in block] == list(range(count))
+    assert len(blocks[0]) == min(size, count) or len(blocks) == 1
+
+
+@given(
+    left_s=st.floats(1, 2000),
+    baseline=st.tuples(st.floats(0.1, 20), st.floats(0.01, 30)),
+    finalists=st.lists(st.tuples(st.floats(0.1, 20), st.floats(0.01, 30)), min_size=1, max_size=3),
+    block=st.integers(1, 16),
+    count=st.integers(16, 200),
+)
+def test_a_plan_fits_into_the_time_that_is_left(
+    left_s: float,
+    baseline: tuple[float, float],
+    finalists: list[tuple[float, float]],
+    block: int,
+    count: int,
+) -> None:
+    scheme = plan.plan_confirmation(left_s, baseline, finalists, block, count)
+    if scheme is None:
+        return
+    sides = [baseline, *finalists[: scheme.finalists]]
+    need_s = scheme.rounds * sum(cold + (scheme.pages_per_round + 1) * page for cold, page in sides)
+    assert need_s <= left_s
+    assert scheme.pages_per_round >= block
+    assert scheme.pages_per_round % block == 0
+    assert scheme.rounds >= plan.MIN_CONFIRM_ROUNDS
+
+
+def test_with_much_time_all_pages_all_finalists_and_five_rounds() -> None:
+    scheme = plan.plan_confirmation(1000, (1, 1), [(1, 0.1)] * 3, 4, 60)
+    assert scheme == plan.ConfirmPlan(finalists=3, rounds=5, pages_per_round=12)
+
+
+def test_when_time_is_short_pages_come_before_rounds() -> None:
+    scheme = plan.plan_confirmation(100, (2, 3), [(1, 0.3)] * 3, 1, 60)
+    assert scheme is not None
+    assert scheme.rounds == plan.MIN_CONFIRM_ROUNDS
+    assert scheme.pages_per_round >= 4
+
+
+@pytest.mark.parametrize("budget_s", [60.0, 600.0, 7200.0])
+def test_something_is_always_left_to_search_with(budget_s: float) -> None:
+    kept_s = plan.confirmation_s(budget_s, (10.0, 60.0))
+    assert plan.CONFIRM_SHARE * budget_s <= kept_s <= plan.MOST_CONFIRM_SHARE * budget_s + plan.REPORT_S

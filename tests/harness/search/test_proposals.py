@@ -1,0 +1,109 @@
+"""The Optuna study behind the search, on a space that is small enough to know by heart."""
+
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+
+from engines.interface import Choice, Knob, Ordered, Setting
+from harness.experiments import Experiment
+from harness.search.gate import WORST, Judgement
+from harness.search.proposals import Proposals
+from harness.space import Space
+from harness.values import Failure, FailureKind, Measurement, TrialResult, Variant
+
+KNOBS = (
+    Knob("model", "recognise", Choice(("small", "tiny")), "small", "weights"),
+    Knob("runtime", "recognise", Choice(("onnx", "vino", "crash")), "onnx", "runtime"),
+    Knob("batch", "recognise", Ordered((1, 2, 4, 8, 16)), 16, "batch"),
+    Knob("streams", "recognise", Ordered((1, 2, 4)), 1, "streams", when={"runtime": ("vino",)}),
+)
+SPACE = Space("test", "cpu", KNOBS)
+
+
+def speed(variant: Variant) -> float:
+    s = variant.settings
+    return (
+        (2.0 if s["model"] == "tiny" else 1.0)
+        * (1.5 if s["runtime"] == "vino" else 1.0)
+        / (1 + abs(math.log2(float(s["batch"])) - 1) / 4)
+        * (1.2 if s.get("streams") == 2 else 1.0)
+    )
+
+
+def judgement(variant: Variant, number: int = 1) -> Judgement:
+    if variant.settings["runtime"] == "crash":
+        outcome: Measurement | Failure = Failure(FailureKind.CRASH, "open", "died")
+        trial = TrialResult(number, variant, "search", 0, 1, outcome)
+        return Judgement(trial, WORST, None, {"failed": 1.0}, likely=False)
+    trial = TrialResult(number, variant, "search", 0, 1, Measurement(1.0, ()))
+    return Judgement(trial, math.log(speed(variant)), None, {"cer": -0.001}, likely=True)
+
+
+def proposals(folder: Path, experiment: Experiment | None = None) -> Proposals:
+    storage = f"sqlite:///{folder / 'study.db'}"
+    return Proposals(SPACE, experiment or Experiment(), storage, "s", seed=0)
+
+
+def search(source: Proposals, trials: int) -> list[Judgement]:
+    known: list[Judgement] = []
+    for number in range(trials):
+        best = max(known, key=lambda j: j.log_speedup, default=None)
+        proposal = source.ask(best.trial.variant if best else None)
+        if proposal is None:
+            break
+        known.append(judgement(proposal.variant, number))
+        source.tell(proposal, known[-1])
+    return known
+
+
+def test_starts_come_first_and_in_order(tmp_path: Path) -> None:
+    start: list[dict[str, Setting]] = [{"model": "tiny", "batch": 2}, {"runtime": "vino", "streams": 2}]
+    found = search(proposals(tmp_path, Experiment(start=start)), 2)
+    assert [j.trial.variant for j in found] == [SPACE.suggested(s) for s in start]
+
+
+def test_nothing_is_measured_twice(tmp_path: Path) -> None:
+    found = search(proposals(tmp_path), 40)
+    names = [j.trial.variant.id for j in found]
+    assert len(names) == len(set(names))
+
+
+def test_the_search_finds_the_optimum_of_a_small_space(tmp_path: Path) -> None:
+    found = search(proposals(tmp_path), 35)
+    best = max(found, key=lambda j: j.log_speedup).trial.variant.settings
+    assert best == {"batch": 2, "model": "tiny", "runtime": "vino", "streams": 2}
+
+
+def test_it_ends_where_the_space_is_exhausted(tmp_path: Path) -> None:
+    space = 2 * (5 + 5 + 5 * 3)
+    assert 0.8 * space <= len(search(proposals(tmp_path), 500)) <= space
+
+
+def test_one_value_fixes_a_knob_and_the_unnamed_keep_their_defaults(tmp_path: Path) -> None:
+    experiment = Experiment(search={"model": ["tiny"], "runtime": ["onnx", "vino"]})
+    found = search(proposals(tmp_path, experiment), 20)
+    assert {j.trial.variant.settings["model"] for j in found} == {"tiny"}
+    assert {j.trial.variant.settings["batch"] for j in found} == {16}
+    assert len(found) == 2
+
+
+def test_a_crash_is_told_as_infeasible_and_not_as_a_gap(tmp_path: Path) -> None:
+    search(proposals(tmp_path), 30)
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    crashed = [t for t in study.trials if t.params["runtime"] == "crash"]
+    assert crashed
+    assert all(t.state is optuna.trial.TrialState.COMPLETE for t in crashed)
+    assert all(t.value == pytest.approx(WORST) for t in crashed)
+    assert all(any(value > 0 for value in t.constraints.values()) for t in crashed)
+
+
+def test_what_an_earlier_run_measured_is_not_proposed_again(tmp_path: Path) -> None:
+    first = search(proposals(tmp_path), 10)
+    (tmp_path / "b").mkdir()
+    second = proposals(tmp_path / "b")
+    for known in first:
+        second.recall(known)
+    again = search(second, 10)
+    assert not {j.trial.variant.id for j in first} & {j.trial.variant.id for j in again}

@@ -1,0 +1,200 @@
+"""The main loop on the scripted engine: real processes, pages and scores, seconds instead of hours."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.experiments import Experiment
+from harness.machine import Caution, detect
+from harness.search.gate import Judgement
+from harness.search.tuner import Task, Tuner, winner
+from harness.space import Space
+from harness.store import RunFolder
+from harness.values import (
+    Comparison,
+    Constraints,
+    Failure,
+    FailureKind,
+    Interval,
+    Measurement,
+    Study,
+    Variant,
+    Verdict,
+)
+from tests.pages import page_set
+
+MACHINE = detect()
+
+
+class Silent:
+    """A listener that can interrupt the run when a trial of that number begins."""
+
+    def __init__(self, interrupt_at: int | None = None) -> None:
+        self.interrupt_at = interrupt_at
+
+    def phase(self, name: str) -> None: ...
+
+    def trial(self, number: int, variant: Variant, origin: str) -> None:
+        if number == self.interrupt_at:
+            raise KeyboardInterrupt
+
+    def judged(self, judgement: Judgement, incumbent: Judgement | None) -> None: ...
+
+    def round(self, number: int, rounds: int) -> None: ...
+
+
+def task(folder: Path, experiment: Experiment, budget_s: float = 25.0, truth: bool = True) -> Task:
+    pages, references = page_set(folder / "pages", 16)
+    if not truth:
+        references = tuple(replace(reference, text="") for reference in references)
+    space = Space.of("scripted", "cpu", MACHINE)
+    header = Study(
+        id="test",
+        created="2026-01-01T00:00:00+00:00",
+        engine="scripted",
+        device="cpu",
+        objective="throughput",
+        budget_s=budget_s,
+        spent_s=0.0,
+        seed=0,
+        constraints=Constraints(),
+        machine=MACHINE,
+        fingerprint="f",
+        versions={},
+        data=(),
+        references=references,
+        trials=(),
+        comparisons=(),
+        best=None,
+    )
+    return Task(header, pages, space, experiment)
+
+
+def tuner(folder: Path, work: Task, interrupt_at: int | None = None) -> Tuner:
+    return Tuner(work, RunFolder.create(folder / "run"), MACHINE, Silent(interrupt_at))
+
+
+FAST = Experiment(
+    search={"page_ms": [10, 80], "garbled_pct": [0, 10], "fault": ["none", "segfault"]},
+    start=[
+        {"page_ms": 10, "fault": "segfault"},
+        {"page_ms": 10, "garbled_pct": 10},
+        {"page_ms": 20, "garbled_pct": 0},
+    ],
+)
+
+
+def test_the_fastest_accurate_variant_wins_and_the_crash_is_kept(scripted: str, tmp_path: Path) -> None:
+    study = tuner(tmp_path, task(tmp_path, FAST)).run()
+    assert study.best is not None
+    assert study.best.settings["garbled_pct"] == 0
+    assert study.best.settings["page_ms"] in (10, 20)
+    crashed = [trial for trial in study.trials if isinstance(trial.outcome, Failure)]
+    assert [trial.outcome.kind for trial in crashed if isinstance(trial.outcome, Failure)][:1] == [
+        FailureKind.CRASH
+    ]
+    proof = next(comparison for comparison in study.comparisons if comparison.b == study.best)
+    assert proof.verdict is Verdict.FASTER
+    assert proof.cer_increase == Interval(0.0, 0.0, 0.0)
+    assert study.spent_s < 27
+
+
+def test_the_winner_is_confirmed_on_pages_that_the_search_did_not_read(scripted: str, tmp_path: Path) -> None:
+    study = tuner(tmp_path, task(tmp_path, FAST)).run()
+    read = {
+        phase: {
+            page.page_id
+            for trial in study.trials
+            if trial.phase in phases and isinstance(trial.outcome, Measurement)
+            for page in trial.outcome.pages
+        }
+        for phase, phases in {"search": ("baseline", "search"), "confirm": ("confirm",)}.items()
+    }
+    assert read["confirm"]
+    assert not read["search"] & read["confirm"]
+
+
+def test_where_every_faster_variant_ruins_the_text_nothing_is_chosen(scripted: str, tmp_path: Path) -> None:
+    ruinous = Experiment(
+        search={"page_ms": [10], "garbled_pct": [10], "fault": ["none"]},
+        start=[{"page_ms": 10, "garbled_pct": 10}],
+    )
+    study = tuner(tmp_path, task(tmp_path, ruinous)).run()
+    assert study.best is None
+    assert len(study.trials) >= 2
+
+
+def test_a_run_goes_on_after_every_process_was_killed(scripted: str, tmp_path: Path) -> None:
+    work = task(tmp_path, FAST)
+    begun = tuner(tmp_path, work, interrupt_at=3).run()
+    folder = RunFolder.create(tmp_path / "run")
+    (folder.root / "trials" / "0003-killed").mkdir()
+    folder.study_db.unlink()
+    kept = folder.study()
+    assert [trial.number for trial in kept.trials] == [0, 1, 2]
+    again = Task(replace(work.header, spent_s=kept.spent_s), work.pages, work.space, work.experiment)
+    study = tuner(tmp_path, again).run(kept.trials)
+    assert study.trials[:3] == begun.trials[:3]
+    assert study.best is not None
+    ids = [trial.variant.id for trial in study.trials if trial.phase == "search"]
+    assert len(ids) == len(set(ids))
+
+
+def test_an_interrupted_run_leaves_the_best_so_far(scripted: str, tmp_path: Path) -> None:
+    study = tuner(tmp_path, task(tmp_path, FAST), interrupt_at=4).run()
+    assert Caution.INTERRUPTED.sentence in study.cautions
+    assert study.best is not None
+    assert study.best.settings["page_ms"] == 20
+    assert not study.comparisons
+
+
+def test_without_ground_truth_the_baseline_is_the_reference(scripted: str, tmp_path: Path) -> None:
+    study = tuner(tmp_path, task(tmp_path, FAST, truth=False)).run()
+    assert Caution.NO_GROUND_TRUTH.sentence in study.cautions
+    assert study.best is not None
+    assert study.best.settings["garbled_pct"] == 0
+
+
+def test_a_baseline_that_cannot_be_measured_is_said_plainly(scripted: str, tmp_path: Path) -> None:
+    work = task(tmp_path, FAST, budget_s=2.0)
+    slow = [replace(knob, default=5000) if knob.name == "page_ms" else knob for knob in work.space.knobs]
+    space = Space("scripted", "cpu", tuple(slow))
+    with pytest.raises(UserError, match="too short to measure scripted as shipped"):
+        tuner(tmp_path, Task(work.header, work.pages, space, work.experiment)).run()
+
+
+def test_a_full_disk_loses_nothing_that_was_measured(
+    scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = task(tmp_path, FAST)
+    running = tuner(tmp_path, work)
+    whole = RunFolder.save_trial
+
+    def full(self: RunFolder, trial: object) -> None:
+        if getattr(trial, "number", 0) == 2:
+            raise OSError(28, "No space left on device")
+        whole(self, trial)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RunFolder, "save_trial", full)
+    with pytest.raises(OSError, match="No space left"):
+        running.run()
+    assert [trial.number for trial in RunFolder.create(tmp_path / "run").trials()] == [0, 1]
+    shutil.rmtree(tmp_path / "run")
+
+
+def comparison(name: str, low: float, cer_high: float) -> Comparison:
+    a, b = Variant("base", "cpu", {}), Variant(name, "cpu", {})
+    one = Interval(0.02, 0.01, 0.03)
+    cer = Interval(cer_high / 2, 0.0, cer_high)
+    return Comparison(a, b, (0.5,) * 3, Interval(low + 1, low, low + 2), Verdict.FASTER, one, one, cer, 10)
+
+
+def test_the_winner_is_the_best_lower_bound_among_the_accurate() -> None:
+    bold, sure, slower = comparison("bold", 9, 0.01), comparison("sure", 3, 0.001), comparison("slow", 2, 0.0)
+    assert winner([bold, slower, sure], 0.002) == sure.b
+    assert winner([bold], 0.002) is None
+    assert winner([comparison("same", 0.9, 0.0)], 0.002) is None
+    assert winner([], 0.002) is None

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+
+from engines.interface import Machine
+from harness.data.resources import resource
+from harness.experiments import read_experiment
+from harness.space import Space
+
+EXPERIMENTS = sorted(path.stem for path in Path(resource("experiments")).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("cores", [1, 2, 16])
+@pytest.mark.parametrize("engine", EXPERIMENTS)
+def test_every_start_is_a_variant_of_its_engine_on_any_number_of_cores(engine: str, cores: int) -> None:
+    machine = Machine("test", cores=cores, memory_mib=8192)
+    experiment, space = read_experiment(engine, machine), Space.of(engine, "cpu", machine)
+    variants = [space.suggested(start) for start in experiment.start]
+    assert len({variant.id for variant in variants}) == len(variants) >= 3
+    assert {variant.settings["replicas"] for variant in variants} == {cores}
+
+
+@pytest.mark.parametrize("engine", EXPERIMENTS)
+def test_every_knob_that_is_searched_is_a_knob_of_its_engine(engine: str) -> None:
+    machine = Machine("test", cores=4, memory_mib=8192)
+    experiment, knobs = read_experiment(engine, machine), Space.of(engine, "cpu", machine).by_name
+    for name, values in (experiment.search or {}).items():
+        assert [value for value in values if knobs[name].domain.admits(value)], name
+
+
+def test_an_engine_without_a_file_is_searched_whole() -> None:
+    assert read_experiment("tesseract", Machine("test", 2, 1024)).search is None

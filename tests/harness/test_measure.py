@@ -1,0 +1,78 @@
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.interface import Setting
+from harness.machine import detect
+from harness.measure import Bench, block_pages, compare, measure, round_pages
+from harness.space import Space
+from harness.values import Failure, FailureKind, Measurement, Variant, Verdict
+from tests.pages import page_set
+
+MACHINE = detect()
+
+
+def bench(folder: Path, count: int = 10) -> Bench:
+    pages, references = page_set(folder / "pages", count)
+    return Bench(pages, references, folder / "work", MACHINE)
+
+
+def variant(**settings: Setting) -> Variant:
+    return Space.of("scripted", "cpu", MACHINE).variant({"page_ms": 20, **settings})
+
+
+def made(replicas: int, pages_per_call: int) -> Variant:
+    return Variant("x", "cpu", {"replicas": replicas, "pages_per_call": pages_per_call})
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 4), st.integers(2, 6))
+def test_the_first_rounds_read_every_page(count: int, replicas: int, call: int, rounds: int) -> None:
+    sides = (made(replicas, call), made(1, 1))
+    hands = list(islice(round_pages(count, sides, 0, rounds), rounds))
+    assert {index for hand in hands for index in hand} == set(range(count))
+    assert all(len(hand) % block_pages(sides) == 0 for hand in hands)
+    readings = Counter(index for hand in hands for index in hand)
+    assert max(readings.values()) - min(readings.values()) <= 1 + block_pages(sides) // count
+
+
+def test_a_trial_stops_when_it_is_told_to_and_keeps_what_it_has(scripted: str, tmp_path: Path) -> None:
+    def enough(blocks: object) -> str | None:
+        return "enough" if len(blocks) == 2 else None  # type: ignore[arg-type]
+
+    run = bench(tmp_path)
+    outcome, note = measure(run, variant(), [[0, 1], [2, 3], [4, 5]], deadline_s=60, stop=enough)
+    assert isinstance(outcome, Measurement)
+    assert (len(outcome.pages), note) == (4, "enough")
+
+
+def test_a_block_that_outlasts_its_pages_time_is_a_timeout(scripted: str, tmp_path: Path) -> None:
+    outcome, _ = measure(bench(tmp_path), variant(page_ms=3000), [[0, 1]], deadline_s=60, page_s=0.5)
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is FailureKind.TIMEOUT
+
+
+def test_a_comparison_finds_the_faster_side_and_what_it_costs(scripted: str, tmp_path: Path) -> None:
+    slow, fast = variant(page_ms=40), variant(page_ms=10, garbled_pct=10)
+    result = compare(bench(tmp_path), slow, fast, budget_s=120)
+    assert result.verdict is Verdict.FASTER
+    assert 1.5 < result.speedup.value < 4.5
+    assert result.cer_a.value == 0
+    assert result.cer_increase.low > 0.05
+    assert result.pages == 10
+    assert result.failure is None
+
+
+def test_a_side_that_fails_is_named(scripted: str, tmp_path: Path) -> None:
+    result = compare(bench(tmp_path), variant(), variant(fault="segfault"), budget_s=60)
+    assert result.failure is not None
+    assert result.failure.startswith("B (scripted): crash")
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("replicas", "call", "pages"), [(1, 1, 1), (2, 1, 4), (1, 4, 8), (3, 2, 12)])
+def test_a_block_holds_two_full_calls_of_every_replica(replicas: int, call: int, pages: int) -> None:
+    assert block_pages([made(1, 1), made(replicas, call)]) == pages
