@@ -35,11 +35,11 @@ def accuracy(study: Study, measurement: Measurement) -> Summary | None:
 
 
 def confirmed(study: Study, variant: Variant) -> Measurement | None:
-    """What the confirmation measured of a variant."""
+    """What the last confirmation measured of a variant."""
     return next(
         (
             trial.outcome
-            for trial in study.trials
+            for trial in reversed(study.trials)
             if trial.phase == "confirm"
             and trial.variant == variant
             and isinstance(trial.outcome, Measurement)
@@ -50,7 +50,7 @@ def confirmed(study: Study, variant: Variant) -> Measurement | None:
 
 def comparison_of_best(study: Study) -> Comparison | None:
     """The comparison that proved the winner, None for a run that ended before it."""
-    return next((c for c in study.comparisons if c.b == study.best), None)
+    return next((c for c in reversed(study.comparisons) if c.b == study.best), None)
 
 
 def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from engines.interface import Machine
 from harness.counters import CounterSampler
@@ -269,15 +269,23 @@ class Session:
                     worker, queue = key.data
                     for message in self._messages(worker, stage):
                         if "page" in message:
-                            done_s = time.perf_counter() - began
-                            record = {**message["record"], "done_s": done_s}
-                            records.append((message["page"], _RECORD.validate_python(record)))
+                            record = {**message["record"], "done_s": time.perf_counter() - began}
+                            records.append((message["page"], self._record(record, worker, stage)))
                             worker.deal(queue, 1)
                             self._end_where_empty(queues)
                         else:
                             worker.window = message.get("ready", worker.window)
                             selector.unregister(worker.answers)
         return records
+
+    def _record(self, record: dict[str, Any], worker: _Worker, stage: str) -> PageRecord:
+        try:
+            return _RECORD.validate_python(record)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            where = ".".join(str(part) for part in wrong["loc"])
+            message = f"the engine returned {where} of a wrong type: {wrong['msg']}"
+            self._fail(FailureKind.INVALID_OUTPUT, stage, message, worker)
 
     def _end_where_empty(self, queues: Sequence[deque[int]]) -> None:
         # At once and to all: a replica fills its prefetch before it reads, and would wait for more for ever.

@@ -50,6 +50,8 @@ def run(request: Request) -> int:
             created=earlier.created,
             seed=earlier.seed,
             spent_s=earlier.spent_s + header.spent_s,
+            comparisons=earlier.comparisons,
+            best=earlier.best,
         )
     task = Task(header, loaded.pages, space, experiment)
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:

@@ -48,7 +48,7 @@ def judge(
     increase = (
         cer_increase(same, scores) if any(score.characters.reference_length for score in same) else None
     )
-    violations = _limits(trial.outcome, constraints)
+    violations = limits(trial.outcome, constraints)
     likely = all(violation <= 0 for violation in violations.values())
     if increase is not None:
         violations["cer"] = increase.high - constraints.max_cer_increase
@@ -63,7 +63,8 @@ def _log_speedup(measurement: Measurement, baseline: Measurement) -> float:
     return math.log(same / sum(block.wall_s for block in measurement.blocks))
 
 
-def _limits(measurement: Measurement, constraints: Constraints) -> dict[str, float]:
+def limits(measurement: Measurement, constraints: Constraints) -> dict[str, float]:
+    """By how much the bounds on latency and memory are missed, as shares; at most 0 is met."""
     violations: dict[str, float] = {}
     if constraints.max_p95_ms is not None:
         times_ms = sorted(1000 * page.seconds for page in measurement.pages)

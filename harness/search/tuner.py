@@ -104,7 +104,11 @@ class Tuner:
         self._listener = listener
         self._began = time.perf_counter() - task.header.spent_s
         self._split = plan.split_pages(task.header.references, task.header.seed)
-        self._state = _Progress(references=task.header.references)
+        self._state = _Progress(
+            references=task.header.references,
+            comparisons=task.header.comparisons,
+            best=task.header.best,
+        )
         self._state.cautions += task.header.cautions
         if self._split.overlap:
             self._state.cautions.append(Caution.TOO_FEW_PAGES.sentence)
@@ -129,7 +133,7 @@ class Tuner:
             trials=tuple(self._state.trials),
             comparisons=self._state.comparisons,
             best=self._state.best,
-            cautions=tuple(self._state.cautions),
+            cautions=tuple(dict.fromkeys(self._state.cautions)),
         )
 
     def _run(self, earlier: Sequence[TrialResult]) -> None:
@@ -289,21 +293,37 @@ class Tuner:
             len(pages),
         )
         if scheme is None:
+            if self._state.best is not None:  # proven before the run was taken up again
+                return
             self._state.cautions.append(Caution.UNCONFIRMED.sentence)
             return
         sides = [base, *(j.trial.variant for j in chosen[: scheme.finalists])]
         began_s = self._spent_s()
         rounds = self._rounds(sides, scheme)
+        if len(rounds) < plan.MIN_CONFIRM_ROUNDS:
+            self._state.cautions.append(Caution.UNCONFIRMED.sentence)
+            return
+        self._conclude(sides, rounds, began_s)
+
+    def _conclude(self, sides: Sequence[Variant], rounds: Sequence[Round], began_s: float) -> None:
+        """Keep what the rounds measured, compare every finalist with the baseline, name the winner."""
         bench = self._bench(self._folder.root)
-        if len(rounds) >= plan.MIN_CONFIRM_ROUNDS:
-            self._state.comparisons = tuple(
-                comparison(bench, base, side, rounds, number, sequential=False)
-                for number, side in enumerate(sides)
-                if number
-            )
-            for number, side in enumerate(sides):
-                self._keep(side, _together(rounds, number), began_s)
-            self._state.best = winner(self._state.comparisons, self._task.header.constraints.max_cer_increase)
+        measured = [_together(rounds, number) for number in range(len(sides))]
+        for side, measurement in zip(sides, measured, strict=True):
+            self._keep(side, measurement, began_s)
+        comparisons = [
+            comparison(bench, sides[0], side, rounds, number, sequential=False)
+            for number, side in enumerate(sides)
+            if number
+        ]
+        constraints = self._task.header.constraints
+        within = [
+            found
+            for found, measurement in zip(comparisons, measured[1:], strict=True)
+            if all(missed <= 0 for missed in gate.limits(measurement, constraints).values())
+        ]
+        self._state.comparisons += tuple(comparisons)
+        self._state.best = winner(within, constraints.max_cer_increase) or self._state.best
 
     def _rounds(self, sides: list[Variant], scheme: plan.ConfirmPlan) -> list[Round]:
         pages = self._split.confirm

@@ -39,4 +39,5 @@ def test_sampling_at_10_hz_costs_less_than_half_a_per_cent_of_a_core(benchmark: 
     print(f"\nsampling costs {cost_pct:.2f} % of one core ({samples} samples in {SECONDS} s)")
     benchmark.extra_info["cost_pct"] = cost_pct
     assert samples >= 9 * SECONDS
-    assert cost_pct < MOST_PCT
+    if benchmark.enabled:
+        assert cost_pct < MOST_PCT

@@ -1,0 +1,74 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engines.interface import Line
+from harness.config import read_config, to_yaml
+from harness.outcome import pareto_front, tuned_config
+from harness.values import (
+    Block,
+    Comparison,
+    Interval,
+    Measurement,
+    PageRecord,
+    ReferencePage,
+    Study,
+    TrialResult,
+    Variant,
+    Verdict,
+)
+from tests.harness.test_store import study
+
+BASE, FAST, BOLD = (Variant("ppocr", "cpu", {"side": side}) for side in (3, 2, 1))
+
+
+def trial(number: int, variant: Variant, phase: str, page_s: float, text: str) -> TrialResult:
+    block = Block((PageRecord("s/p", (Line(text),), page_s, {}),), page_s)
+    return TrialResult(number, variant, phase, 0.0, 1.0, Measurement(1.0, (block,)))
+
+
+def finished(best: Variant | None) -> Study:
+    one = Interval(0.0, -0.1, 0.1)
+    proof = Comparison(BASE, FAST, (0.7, 0.7, 0.7), Interval(2.0, 1.5, 2.5), Verdict.FASTER, one, one, one, 1)
+    return study(
+        references=(ReferencePage("s/p", "s", "d", "some text", "strict"),),
+        trials=(
+            trial(0, BASE, "baseline", 1.0, "some text"),
+            trial(1, FAST, "search", 0.5, "some text"),
+            trial(2, BOLD, "search", 0.25, "same test"),
+            trial(3, Variant("ppocr", "cpu", {"side": 9}), "search", 0.6, "same test"),
+            trial(4, BASE, "confirm", 1.2, "some text"),
+            trial(5, FAST, "confirm", 0.6, "some texx"),
+        ),
+        comparisons=(proof,),
+        best=best,
+    )
+
+
+def test_the_front_holds_what_nothing_beats_on_both() -> None:
+    front = pareto_front(finished(FAST))
+    assert [(t.variant, rate) for t, rate, _ in front] == [(BOLD, 4.0), (FAST, 2.0)]
+
+
+def test_the_published_figures_are_those_of_the_confirmation(tmp_path: Path) -> None:
+    config = tuned_config(finished(FAST))
+    assert config is not None
+    assert config.evidence is not None
+    assert config.evidence.pages_per_second == pytest.approx(1 / 0.6, rel=1e-3)
+    assert config.evidence.baseline_pages_per_second == pytest.approx(1 / 1.2, rel=1e-3)
+    assert config.evidence.wer == 0.5
+    assert [alternative.settings for alternative in config.alternatives] == [{"side": 1}]
+    (tmp_path / "best.yaml").write_text(to_yaml(config), encoding="utf-8")
+    assert read_config(tmp_path / "best.yaml") == config
+
+
+def test_without_a_winner_there_is_no_config() -> None:
+    assert tuned_config(finished(None)) is None
+
+
+def test_a_winner_that_was_not_proven_has_no_evidence() -> None:
+    unproven = replace(finished(FAST), comparisons=())
+    config = tuned_config(unproven)
+    assert config is not None
+    assert config.evidence is None
