@@ -23,9 +23,6 @@ MAX_PIXELS = 120_000_000
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 """Pillow's readers that may be used. The others are rare, and some start other programs."""
 
-# Pillow's own limit warns where it should refuse, and a warning filter is not thread-safe: see `_admit`.
-Image.MAX_IMAGE_PIXELS = None
-
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, StructError, ZlibError)
 
@@ -140,6 +137,9 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> Image.Image:
+    # Pillow's own limit warns where it should refuse, and belongs to the whole process: other libraries move it.
+    # Ours is `_admit`.
+    Image.MAX_IMAGE_PIXELS = None
     return Image.open(path, formats=FORMATS)
 
 

@@ -272,3 +272,11 @@ def test_the_worker_imports_neither_pydantic_nor_yaml_with_decode() -> None:
     root = Path(__file__).parents[3]
     ran = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"
+
+
+def test_the_limit_is_ours_whatever_another_library_made_of_pillows(
+    tmp_path: Path, ref: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    Image.new("RGB", (10, 10), "white").save(tmp_path / "small.png")
+    assert decode(ref(tmp_path / "small.png")).shape == (10, 10, 3)
