@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from engines.interface import Machine
@@ -150,8 +151,10 @@ def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence
                 sessions[side].start(warmup_pages(1, len(bench.pages)), OPEN_S)
             except TrialFailedError as failed:
                 raise SideFailedError(side, failed.failure) from failed
-        for start in range(0, len(pages) - size + 1, size):
-            block = pages[start : start + size]
+        count = max(1, len(pages) // size)
+        edges = [round(i * len(pages) / count) for i in range(count + 1)]
+        for start, end in pairwise(edges):
+            block = pages[start:end]
             for side in draw.sample(sides, len(sides)):
                 try:
                     blocks[side].append(sessions[side].read(block, SLOWEST_PAGE_S * len(block)))

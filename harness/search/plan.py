@@ -12,14 +12,14 @@ BASELINE_SHARE = 0.15
 """Of the budget: the baseline is often the slowest variant of all, and every page of the search needs it."""
 CONFIRM_SHARE = 0.35
 """Of the budget: five rounds of baseline and finalists cost about this much on the engines measured."""
-MOST_CONFIRM_SHARE = 0.6
+MOST_CONFIRM_SHARE = 0.5
 REPORT_S = 5.0
 """Kept back for writing the config and the report."""
 MAX_SEARCH_PAGES = 32
 BLOCK_PAGES = 4
 MIN_CONFIRM_ROUNDS = 3
 MAX_CONFIRM_ROUNDS = 5
-ENOUGH_PAGES = 30
+ENOUGH_PAGES = 24
 """Pages on which a difference of some tenths of a point can be told where documents differ as real ones do."""
 _WORTH_A_FINALIST = 0.7
 """Share of the pages that may be given up for one more finalist."""
@@ -101,12 +101,12 @@ class ConfirmPlan:
 def confirmation_s(budget_s: float, baseline_s: tuple[float, float]) -> float:
     """Seconds to keep back for the confirmation; `baseline_s` is its cold start and its seconds a page.
 
-    At least the usual share, and more where the baseline is so slow that the fewest rounds need more; but never
-    so much that nothing is left to search with.
+    At least the usual share, and more where the baseline is so slow that reading enough pages takes more: a
+    search is worth nothing without the pages that prove its result.
     """
     cold_s, page_s = baseline_s
-    fewest_s = MIN_CONFIRM_ROUNDS * (2 * cold_s + (1 + BLOCK_PAGES) * page_s) * 1.5
-    return max(CONFIRM_SHARE * budget_s, min(fewest_s, MOST_CONFIRM_SHARE * budget_s)) + REPORT_S
+    enough_s = MIN_CONFIRM_ROUNDS * 3 * cold_s + 1.5 * (ENOUGH_PAGES + MIN_CONFIRM_ROUNDS) * page_s
+    return max(CONFIRM_SHARE * budget_s, min(enough_s, MOST_CONFIRM_SHARE * budget_s)) + REPORT_S
 
 
 def plan_confirmation(

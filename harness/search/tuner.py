@@ -283,7 +283,8 @@ class Tuner:
             for j in chosen
             if isinstance(j.trial.outcome, Measurement)
         ]
-        block = block_pages([base, *(j.trial.variant for j in chosen)])
+        # One full call of every replica will do where time is short; with more pages a block holds two.
+        block = -(-block_pages([base, *(j.trial.variant for j in chosen)]) // 2)
         pages = self._split.confirm
         scheme = plan.plan_confirmation(
             self._left_s() - plan.REPORT_S,

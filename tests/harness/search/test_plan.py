@@ -96,6 +96,14 @@ def test_when_time_is_short_pages_come_before_rounds() -> None:
     assert scheme.pages_per_round >= 4
 
 
+def test_a_slow_baseline_keeps_back_what_enough_pages_need() -> None:
+    cold_s, page_s = 4.0, 3.0
+    kept_s = plan.confirmation_s(300, (cold_s, page_s))
+    scheme = plan.plan_confirmation(kept_s - plan.REPORT_S, (cold_s, page_s), [(2, 0.3)] * 3, 4, 24)
+    assert scheme is not None
+    assert scheme.rounds * scheme.pages_per_round >= 20
+
+
 @pytest.mark.parametrize("budget_s", [60.0, 600.0, 7200.0])
 def test_something_is_always_left_to_search_with(budget_s: float) -> None:
     kept_s = plan.confirmation_s(budget_s, (10.0, 60.0))
