@@ -39,7 +39,7 @@ def clean(image: Image.Image, lines: Sequence[Line], rng: random.Random) -> Enco
 def scan(image: Image.Image, lines: Sequence[Line], rng: random.Random) -> Encoded:
     """A good flatbed scan: gray, slightly turned and soft, a little noise."""
     steps = [
-        A.Affine(rotate=(-0.7, 0.7), fill=255, p=1),
+        A.Affine(rotate=(-0.4, 0.4), fill=255, p=1),
         A.GaussianBlur(sigma_limit=(0.4, 0.7), blur_limit=0, p=1),
         A.RandomBrightnessContrast(brightness_limit=(-0.06, 0.02), contrast_limit=(-0.12, 0.0), p=1),
         A.GaussNoise(std_range=(0.008, 0.02), p=1),
@@ -51,7 +51,7 @@ def scan(image: Image.Image, lines: Sequence[Line], rng: random.Random) -> Encod
 def poor(image: Image.Image, lines: Sequence[Line], rng: random.Random) -> Encoded:
     """A bad copy: turned, blurred, unevenly lit, noisy and specked; half of them are 1-bit, as from a fax."""
     steps = [
-        A.Affine(rotate=(-1.5, 1.5), shear=(-0.4, 0.4), fill=245, p=1),
+        A.Affine(rotate=(-0.5, 0.5), shear=(-0.2, 0.2), fill=245, p=1),
         A.Downscale(scale_range=(0.62, 0.76), interpolation_pair=_COARSE, p=1),
         A.GaussianBlur(sigma_limit=(0.5, 0.9), blur_limit=0, p=1),
         A.RandomBrightnessContrast(brightness_limit=(-0.1, 0.0), contrast_limit=(-0.4, -0.2), p=1),
@@ -69,8 +69,8 @@ def photo(image: Image.Image, lines: Sequence[Line], rng: random.Random) -> Enco
     """A phone's photograph: the page lies on a desk, seen at an angle, in uneven light."""
     image, lines = _on_desk(image, lines, rng)
     steps = [
-        A.Perspective(scale=(0.01, 0.035), fit_output=False, p=1),
-        A.Affine(rotate=(-2.0, 2.0), border_mode=cv2.BORDER_REPLICATE, p=1),
+        A.Perspective(scale=(0.005, 0.015), fit_output=False, p=1),
+        A.Affine(rotate=(-0.8, 0.8), border_mode=cv2.BORDER_REPLICATE, p=1),
         A.RandomBrightnessContrast(brightness_limit=(-0.16, -0.06), contrast_limit=(-0.2, -0.05), p=1),
         A.Illumination(mode="corner", intensity_range=(0.1, 0.2), effect_type="darken", p=0.7),
         A.RGBShift(r_shift_limit=(0, 8), g_shift_limit=(-2, 4), b_shift_limit=(-16, 0), p=1),
