@@ -11,7 +11,7 @@ from harness.values import ReferencePage
 BASELINE_SHARE = 0.15
 """Of the budget: the baseline is often the slowest variant of all, and every page of the search needs it."""
 CONFIRM_SHARE = 0.35
-"""Of the budget: five rounds of baseline and finalists cost about this much on the engines measured."""
+"""Of the budget, at the least."""
 MOST_CONFIRM_SHARE = 0.5
 REPORT_S = 5.0
 """Kept back for writing the config and the report."""
@@ -20,7 +20,8 @@ BLOCK_PAGES = 4
 MIN_CONFIRM_ROUNDS = 3
 MAX_CONFIRM_ROUNDS = 5
 ENOUGH_PAGES = 24
-"""Pages on which a difference of some tenths of a point can be told where documents differ as real ones do."""
+"""Pages that a confirmation aims at. One page that is read in another order can still widen the interval of 24
+beyond the margin: more pages are better, and a slow baseline is what limits them."""
 _WORTH_A_FINALIST = 0.7
 """Share of the pages that may be given up for one more finalist."""
 
