@@ -136,6 +136,14 @@ class Knob:
     """Whether the text that is read may depend on it; if not, accuracy need not be measured again."""
 
 
+def core_counts(cores: int) -> tuple[int, ...]:
+    """Thread or stream counts worth trying on `cores` cores: 1, 2, 4, ... and `cores`."""
+    counts = [1]
+    while counts[-1] * 2 < cores:
+        counts.append(counts[-1] * 2)
+    return (*counts, cores) if cores > 1 else (1,)
+
+
 class StageTimer:
     """Collects the seconds spent in each stage. Safe to use from several threads."""
 

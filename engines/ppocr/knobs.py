@@ -1,10 +1,8 @@
 """The settings of this engine. Defaults are PP-OCR as RapidOCR ships it."""
 
-from collections.abc import Iterator, Mapping
-
-from engines.interface import Choice, Knob, Machine, Ordered, Setting, Stage
+from engines.interface import Choice, Knob, Machine, Ordered
+from engines.ppocr import runtimes
 from engines.ppocr.models import tiers
-from engines.ppocr.runtimes import GRAPH_LEVELS, PRECISIONS, RUNTIMES
 
 _SWITCH = Choice((False, True))
 
@@ -53,7 +51,7 @@ def _detection(machine: Machine) -> tuple[Knob, ...]:
             "detection model: a tier or the path of a model file",
             changes_text=True,
         ),
-        *_runtime("det", "detect", machine),
+        *runtimes.knobs("det", "detect", machine),
         Knob(
             "det_side",
             "detect",
@@ -136,15 +134,7 @@ def _recognition(machine: Machine) -> tuple[Knob, ...]:
             "recognition model: a tier or the path of a model file",
             changes_text=True,
         ),
-        *_runtime("rec", "recognise", machine),
-        Knob(
-            "rec_streams",
-            "recognise",
-            Ordered(_powers(machine.cores), high=max(machine.cores, 1)),
-            1,
-            "batches recognised at the same time, sharing rec_threads",
-            when={"rec_runtime": ("openvino",)},
-        ),
+        *runtimes.knobs("rec", "recognise", machine),
         Knob(
             "rec_batch",
             "recognise",
@@ -170,46 +160,3 @@ def _recognition(machine: Machine) -> tuple[Knob, ...]:
             changes_text=True,
         ),
     )
-
-
-def _runtime(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
-    """Runtime, threads and what each runtime can be told, for one stage."""
-    runtime = f"{prefix}_runtime"
-    onnx: Mapping[str, tuple[Setting, ...]] = {runtime: ("onnxruntime",)}
-    yield Knob(runtime, stage, Choice(RUNTIMES), "onnxruntime", "what runs the model", changes_text=True)
-    yield Knob(
-        f"{prefix}_threads",
-        stage,
-        Ordered((0, *_powers(machine.cores)), high=machine.cores),
-        0,
-        "threads of one call; 0 leaves it to the runtime, which takes all cores",
-    )
-    yield Knob(
-        f"{prefix}_precision",
-        stage,
-        Choice(PRECISIONS),
-        "f32",
-        "number format that OpenVINO may compute in",
-        when={runtime: ("openvino",)},
-        changes_text=True,
-    )
-    yield Knob(f"{prefix}_arena", stage, _SWITCH, False, "keep freed memory for later calls", when=onnx)
-    yield Knob(f"{prefix}_mem_pattern", stage, _SWITCH, True, "plan memory once for each shape", when=onnx)
-    yield Knob(f"{prefix}_spinning", stage, _SWITCH, True, "idle threads wait busily for work", when=onnx)
-    yield Knob(
-        f"{prefix}_graph_level",
-        stage,
-        Choice(GRAPH_LEVELS),
-        "all",
-        "how far ONNX Runtime rewrites the graph",
-        when=onnx,
-        changes_text=True,
-    )
-
-
-def _powers(cores: int) -> tuple[int, ...]:
-    """1, 2, 4, ... and `cores`."""
-    powers = [1]
-    while powers[-1] * 2 < cores:
-        powers.append(powers[-1] * 2)
-    return (*powers, cores) if cores > 1 else (1,)

@@ -6,7 +6,7 @@ from engines.interface import Box, Line, Page, PageText, Settings, StageTimer
 from engines.ppocr.images import Pixels, canvas, crop
 from engines.ppocr.models import characters, resolve
 from engines.ppocr.order import reading_order
-from engines.ppocr.runtimes import RuntimeOptions, allocation_failures, open_session
+from engines.ppocr.runtimes import StageOptions, allocation_failures, open_session
 from engines.ppocr.stages import Detector, DirectionClassifier, Recogniser
 
 
@@ -19,9 +19,7 @@ class PpocrReader:
         self._crop_mode = str(settings["crop_mode"])
         self._text_score = float(settings["text_score"])
         self._detector = Detector(
-            open_session(
-                resolve("det", str(settings["det_model"])), RuntimeOptions.of("det", settings), device
-            ),
+            open_session(resolve("det", str(settings["det_model"])), StageOptions("det", settings), device),
             timer,
             side=int(settings["det_side"]),
             limit_type=str(settings["det_limit_type"]),
@@ -30,7 +28,7 @@ class PpocrReader:
             dilation=bool(settings["det_dilation"]),
             score_mode=str(settings["det_score_mode"]),
         )
-        options = RuntimeOptions.of("rec", settings)
+        options = StageOptions("rec", settings)
         self._classifier = None
         if settings["use_cls"]:
             classifier = open_session(resolve("cls", "v2_mobile"), options, device)

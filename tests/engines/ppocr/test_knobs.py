@@ -65,7 +65,7 @@ def test_every_setting_that_applies_is_looked_at(runtime: str) -> None:
     }
     watched = Watched({name: settings[name] for name in applies})
     with ppocr.open(watched, "cpu", StageTimer()):
-        assert watched.seen == applies
+        assert watched.seen & KNOBS.keys() == applies
 
 
 def test_threads_and_streams_follow_the_cores() -> None:

@@ -14,8 +14,9 @@ from engines.interface import Page, Setting, StageTimer, UnsupportedError
 from engines.ppocr.images import Pixels
 from engines.ppocr.models import resolve
 from engines.ppocr.reader import PpocrReader
-from engines.ppocr.runtimes import RuntimeOptions, open_session
+from engines.ppocr.runtimes import open_session
 from engines.ppocr.stages import Recogniser
+from tests.engines.ppocr.support import stage_options
 from tests.engines.support import MACHINE, complete, drawn, words
 
 Parts = tuple[Page, Page, Page]
@@ -124,7 +125,7 @@ def test_models_may_be_given_as_paths() -> None:
 
 
 def test_a_list_of_characters_of_another_model_is_refused() -> None:
-    session = open_session(resolve("rec", "v6_small"), RuntimeOptions("onnxruntime", 1), "cpu")
+    session = open_session(resolve("rec", "v6_small"), stage_options(runtime="onnxruntime", threads=1), "cpu")
     recogniser = Recogniser(session, ["a", "b", "c"], batch=1, min_width=32, width_bucket=1)
     with pytest.raises(UnsupportedError, match=r"18710 classes .* has 5: give the list that belongs"):
         recogniser.read([drawn("page", "Hello").pixels])

@@ -7,21 +7,15 @@ import pytest
 
 from engines.interface import OutOfMemoryError, Settings, UnsupportedError
 from engines.ppocr.models import resolve
-from engines.ppocr.runtimes import (
-    GRAPH_LEVELS,
-    OnnxRuntimeSession,
-    OpenVinoSession,
-    OpenVinoStreams,
-    RuntimeOptions,
-    Session,
-    Tensor,
-    allocation_failures,
-    open_session,
-)
+from engines.ppocr.runtimes import Session, StageOptions, Tensor, allocation_failures, open_session
+from engines.ppocr.runtimes.onnx_runtime import GRAPH_LEVELS, OnnxRuntimeSession
+from engines.ppocr.runtimes.open_vino import OpenVinoSession, OpenVinoStreams
+from tests.engines.ppocr import support
 from tests.engines.support import ROOT
 
-ONNX = RuntimeOptions("onnxruntime", threads=1)
-OPENVINO = RuntimeOptions("openvino", threads=1)
+ONNX = support.stage_options(runtime="onnxruntime", threads=1)
+OPENVINO = support.stage_options(runtime="openvino", threads=1)
+STREAMS = support.stage_options(runtime="openvino", threads=2, streams=2)
 
 # Memory is capped, once a small page has been read, at what is then in use and a little more.
 EXHAUST = """
@@ -68,18 +62,16 @@ def test_both_runtimes_give_the_same_numbers(classifier: Path, batches: list[Ten
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [ONNX, OPENVINO, RuntimeOptions("openvino", 2, streams=2)])
-def test_map_keeps_the_order_of_batches(
-    classifier: Path, batches: list[Tensor], options: RuntimeOptions
-) -> None:
+@pytest.mark.parametrize("options", [ONNX, OPENVINO, STREAMS])
+def test_map_keeps_the_order_of_batches(classifier: Path, batches: list[Tensor], options: Settings) -> None:
     session = open_session(classifier, options, "cpu")
     mapped = session.map(iter(batches), np.copy)
     for one, other in zip(mapped, copied(session, batches), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [ONNX, OPENVINO, RuntimeOptions("openvino", 2, streams=2)])
-def test_an_error_in_map_comes_out(classifier: Path, batches: list[Tensor], options: RuntimeOptions) -> None:
+@pytest.mark.parametrize("options", [ONNX, OPENVINO, STREAMS])
+def test_an_error_in_map_comes_out(classifier: Path, batches: list[Tensor], options: Settings) -> None:
     def fail(output: Tensor) -> None:
         raise UnsupportedError("this output is of no use")
 
@@ -89,20 +81,20 @@ def test_an_error_in_map_comes_out(classifier: Path, batches: list[Tensor], opti
 
 @pytest.mark.parametrize("level", GRAPH_LEVELS)
 def test_every_graph_level_opens(classifier: Path, batches: list[Tensor], level: str) -> None:
-    options = RuntimeOptions(
-        "onnxruntime", 1, arena=True, mem_pattern=False, spinning=False, graph_level=level
-    )
+    options = {**ONNX, "arena": True, "mem_pattern": False, "spinning": False, "graph_level": level}
     expected = open_session(classifier, OPENVINO, "cpu").run(batches[0])
     np.testing.assert_allclose(open_session(classifier, options, "cpu").run(batches[0]), expected, atol=1e-4)
 
 
 def test_options_choose_the_runtime(classifier: Path) -> None:
-    chosen = {"onnxruntime": OnnxRuntimeSession, "openvino": OpenVinoSession}
-    for runtime, kind in chosen.items():
-        settings: Settings = {"rec_runtime": runtime, "rec_threads": 1}
-        assert type(open_session(classifier, RuntimeOptions.of("rec", settings), "cpu")) is kind
-    streams = RuntimeOptions.of("rec", {"rec_runtime": "openvino", "rec_threads": 1, "rec_streams": 2})
-    assert type(open_session(classifier, streams, "cpu")) is OpenVinoStreams
+    chosen = ((ONNX, OnnxRuntimeSession), (OPENVINO, OpenVinoSession), (STREAMS, OpenVinoStreams))
+    for options, kind in chosen:
+        assert type(open_session(classifier, options, "cpu")) is kind
+
+
+def test_the_options_of_a_stage_are_its_settings_without_the_prefix() -> None:
+    settings: Settings = {"rec_runtime": "openvino", "rec_threads": 1, "det_threads": 2, "max_side": 960}
+    assert dict(StageOptions("rec", settings)) == {"runtime": "openvino", "threads": 1}
 
 
 def test_metadata_is_the_same_in_both_runtimes() -> None:
@@ -113,10 +105,10 @@ def test_metadata_is_the_same_in_both_runtimes() -> None:
 
 
 @pytest.mark.parametrize("options", [ONNX, OPENVINO])
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path, options: RuntimeOptions) -> None:
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, options: Settings) -> None:
     file = tmp_path / "model.onnx"
     file.write_text("not a model")
-    with pytest.raises(UnsupportedError, match=f"{options.runtime} cannot load .*model.onnx"):
+    with pytest.raises(UnsupportedError, match=f"{options['runtime']} cannot load .*model.onnx"):
         open_session(file, options, "cpu")
 
 

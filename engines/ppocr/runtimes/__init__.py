@@ -1,0 +1,93 @@
+"""The runtimes that a stage may choose from, behind one interface."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from engines.interface import (
+    Choice,
+    Knob,
+    Machine,
+    Ordered,
+    OutOfMemoryError,
+    Setting,
+    Settings,
+    Stage,
+    UnsupportedError,
+    core_counts,
+)
+from engines.ppocr.runtimes import onnx_runtime, open_vino
+from engines.ppocr.runtimes.session import Session, Tensor, allocation_failures
+
+__all__ = ["RUNTIMES", "Session", "StageOptions", "Tensor", "allocation_failures", "knobs", "open_session"]
+
+
+class Runtime(Protocol):
+    """The functions of a runtime's module."""
+
+    def knobs(self, prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
+        """What this runtime can be told for one stage; `prefix` begins the names."""
+        ...
+
+    def open(self, path: Path, options: Settings, device: str) -> Session:
+        """Load the model at `path`; `options` are the knobs of the stage without its prefix.
+
+        Raises UnsupportedError where it does not run on `device`.
+        """
+        ...
+
+
+RUNTIMES: Mapping[str, Runtime] = {"onnxruntime": onnx_runtime, "openvino": open_vino}
+
+
+def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
+    """The choice of a runtime, its threads, and what each runtime can be told, for one stage."""
+    yield Knob(
+        f"{prefix}_runtime",
+        stage,
+        Choice(tuple(RUNTIMES)),
+        "onnxruntime",
+        "what runs the model",
+        changes_text=True,
+    )
+    yield Knob(
+        f"{prefix}_threads",
+        stage,
+        Ordered((0, *core_counts(machine.cores)), high=machine.cores),
+        0,
+        "threads of one call; 0 leaves it to the runtime, which takes all cores",
+    )
+    for runtime in RUNTIMES.values():
+        yield from runtime.knobs(prefix, stage, machine)
+
+
+class StageOptions(Mapping[str, Setting]):
+    """The settings whose names begin with `prefix`, without it."""
+
+    def __init__(self, prefix: str, settings: Settings) -> None:
+        self._start, self._settings = f"{prefix}_", settings
+
+    def __getitem__(self, name: str) -> Setting:
+        return self._settings[self._start + name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removeprefix(self._start) for name in self._settings if name.startswith(self._start))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def open_session(path: Path, options: Settings, device: str) -> Session:
+    """Load the model at `path` as the options of a stage say (see `StageOptions`).
+
+    Raises UnsupportedError where the runtime does not run on `device` or cannot read the file.
+    """
+    runtime = str(options["runtime"])
+    try:
+        with allocation_failures():
+            return RUNTIMES[runtime].open(path, options, device)
+    except (UnsupportedError, OutOfMemoryError, ImportError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UnsupportedError(f"{runtime} cannot load {path}: {reason}") from error
