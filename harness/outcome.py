@@ -53,6 +53,13 @@ def comparison_of_best(study: Study) -> Comparison | None:
     return next((c for c in reversed(study.comparisons) if c.b == study.best), None)
 
 
+def unproven(study: Study) -> Comparison | None:
+    """The fastest finalist that met the bound on CER on the best estimate, but not for certain."""
+    bound = study.constraints.max_cer_increase
+    close = [c for c in study.comparisons if c.failure is None and c.cer_increase.value <= bound]
+    return max((c for c in close if c.speedup.value > 1), key=lambda c: c.speedup.low, default=None)
+
+
 def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:
     """(trial, pages a second, CER) of the search that no other beats on both, fastest first."""
     points = []

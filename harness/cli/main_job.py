@@ -18,12 +18,12 @@ from harness.config import to_yaml
 from harness.errors import UserError
 from harness.experiments import read_experiment
 from harness.machine import cautions, detect, fingerprint, resolve_device, versions
-from harness.outcome import comparison_of_best, tuned_config
+from harness.outcome import comparison_of_best, tuned_config, unproven
 from harness.search.gate import Judgement
 from harness.search.tuner import Task, Tuner
 from harness.space import Space, load_engine
 from harness.store import RunFolder, write_atomic
-from harness.values import Constraints, Failure, Study, Variant
+from harness.values import Comparison, Constraints, Failure, Study, Variant
 
 _SHORTEST_BUDGET_S = 30.0
 
@@ -213,6 +213,8 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
         console.print(
             "[bold red]Nothing met the constraints[/]: no variant was proven faster at that accuracy."
         )
+        if close := unproven(study):
+            console.print(_more_pages(close, study, folder), soft_wrap=True)
     elif proof is None:
         console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
     else:
@@ -229,3 +231,15 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
         )
         console.print(f"config  {folder.best_yaml}", soft_wrap=True)
     console.print(f"report  {folder.report_html}", soft_wrap=True)
+
+
+def _more_pages(close: Comparison, study: Study, folder: RunFolder) -> str:
+    speedup, increase = close.speedup, close.cer_increase
+    longer_min = math.ceil(2 * study.budget_s / 60)
+    return (
+        f"The closest was {speedup.value:.2f} times faster (95 % interval {speedup.low:.2f} to "
+        f"{speedup.high:.2f}), CER {100 * increase.value:+.2f} points ({100 * increase.low:+.2f} to "
+        f"{100 * increase.high:+.2f}, at most {100 * study.constraints.max_cer_increase:+.2f} is allowed), on "
+        f"{close.pages} unseen pages. More pages may prove it: the same command with "
+        f"--out {folder.root} --resume --budget {longer_min}m"
+    )

@@ -141,3 +141,11 @@ def plan_confirmation(
         if (fits := fit(count, MIN_CONFIRM_ROUNDS)) >= max(block, _WORTH_A_FINALIST * most):
             return ConfirmPlan(count, MIN_CONFIRM_ROUNDS, fits)
     return None
+
+
+def pages_that_fit(round_s: float, cold_s: float, page_s: float, most: int) -> int:
+    """Pages of a round that may take `round_s` seconds, at most `most`; `page_s` is that of all sides together.
+
+    A machine that grew slower since the plan was made would otherwise not end its last round.
+    """
+    return max(0, min(most, math.floor((round_s / 1.1 - cold_s) / page_s)))

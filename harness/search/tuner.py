@@ -329,14 +329,12 @@ class Tuner:
     def _rounds(self, sides: list[Variant], scheme: plan.ConfirmPlan) -> list[Round]:
         pages = self._split.confirm
         rounds: list[Round] = []
-        number = 0
+        number = read = 0
+        count = min(scheme.pages_per_round, len(pages))
         bench = self._bench(self._folder.root / "confirm")
-        while len(sides) > 1 and (
-            len(rounds) < scheme.rounds or number * scheme.pages_per_round < len(pages)
-        ):
+        while len(sides) > 1 and (len(rounds) < scheme.rounds or read < len(pages)):
             began_s = self._spent_s()
-            first = number * scheme.pages_per_round
-            hand = [pages[(first + i) % len(pages)] for i in range(min(scheme.pages_per_round, len(pages)))]
+            hand = [pages[(read + i) % len(pages)] for i in range(count)]
             self._listener.round(len(rounds) + 1, scheme.rounds)
             try:
                 rounds.append(interleaved_round(bench, sides, hand, number))
@@ -350,8 +348,14 @@ class Tuner:
                 self._keep(broken, failed.failure, began_s)
                 rounds = []
             number += 1
-            # The number of rounds follows the clock and the pages, never the results: the interval stays honest.
-            if self._left_s() - plan.REPORT_S < 1.1 * (self._spent_s() - began_s):
+            read += count
+            # Rounds and their pages follow the clock, never the results: the interval stays honest.
+            left_s, round_s = self._left_s() - plan.REPORT_S, self._spent_s() - began_s
+            missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
+            if rounds and missing:
+                cold_s = sum(rounds[-1].cold_start_s)
+                count = plan.pages_that_fit(left_s / missing, cold_s, (round_s - cold_s) / count, count)
+            if count == 0 or (not missing and left_s < 1.1 * round_s):
                 break
         return rounds
 

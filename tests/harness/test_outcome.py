@@ -5,7 +5,7 @@ import pytest
 
 from engines.interface import Line
 from harness.config import read_config, to_yaml
-from harness.outcome import pareto_front, tuned_config
+from harness.outcome import pareto_front, tuned_config, unproven
 from harness.values import (
     Block,
     Comparison,
@@ -68,7 +68,15 @@ def test_without_a_winner_there_is_no_config() -> None:
 
 
 def test_a_winner_that_was_not_proven_has_no_evidence() -> None:
-    unproven = replace(finished(FAST), comparisons=())
-    config = tuned_config(unproven)
+    config = tuned_config(replace(finished(FAST), comparisons=()))
     assert config is not None
     assert config.evidence is None
+
+
+def test_what_more_pages_may_prove_is_fast_and_on_the_best_estimate_accurate() -> None:
+    run = finished(None)
+    close = run.comparisons[0]
+    worse = replace(close, b=BOLD, speedup=Interval(9.0, 8.0, 10.0), cer_increase=Interval(0.1, -0.1, 0.3))
+    slower = replace(close, speedup=Interval(0.9, 0.8, 1.0))
+    assert unproven(replace(run, comparisons=(worse, slower, close))) == close
+    assert unproven(replace(run, comparisons=(worse, slower))) is None

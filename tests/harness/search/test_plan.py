@@ -108,3 +108,13 @@ def test_a_slow_baseline_keeps_back_what_enough_pages_need() -> None:
 def test_something_is_always_left_to_search_with(budget_s: float) -> None:
     kept_s = plan.confirmation_s(budget_s, (10.0, 60.0))
     assert plan.CONFIRM_SHARE * budget_s <= kept_s <= plan.MOST_CONFIRM_SHARE * budget_s + plan.REPORT_S
+
+
+@given(st.floats(0, 500), st.floats(0, 60), st.floats(0.01, 60), st.integers(1, 64))
+def test_a_round_is_cut_to_the_time_that_is_left(
+    round_s: float, cold_s: float, page_s: float, most: int
+) -> None:
+    count = plan.pages_that_fit(round_s, cold_s, page_s, most)
+    assert 0 <= count <= most
+    assert count == 0 or cold_s + count * page_s <= round_s
+    assert count == most or cold_s + (count + 1) * page_s > round_s / 1.2
