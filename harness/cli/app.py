@@ -24,7 +24,7 @@ INTERRUPTED = 130
 _OF_THE_DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EROFS: "the file system is read-only",
-    errno.EDQUOT: "quota",
+    errno.EDQUOT: "the disk quota is used up",
 }
 
 app = App(
@@ -76,7 +76,24 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         where = f" ({error.filename})" if error.filename else ""
         return f"{_OF_THE_DISK[error.errno]}{where}; make room or choose another folder with --out"
-    return None
+    return _of_sqlite(error.__cause__)
+
+
+def _of_sqlite(cause: BaseException | None) -> str | None:
+    """What is wrong with the study's database; SQLAlchemy, and so Optuna, raises errors of its own from SQLite's."""
+    import sqlite3
+
+    if not isinstance(cause, sqlite3.OperationalError):
+        return None
+    wrong = {
+        sqlite3.SQLITE_FULL: _OF_THE_DISK[errno.ENOSPC],
+        sqlite3.SQLITE_READONLY: "the study's database cannot be written",
+        sqlite3.SQLITE_CANTOPEN: "the study's database cannot be opened",
+        sqlite3.SQLITE_IOERR: "the study's database cannot be read or written",
+    }
+    # The low byte is the kind of error, the rest its detail: https://sqlite.org/rescode.html
+    kind = wrong.get(cause.sqlite_errorcode & 0xFF)
+    return kind and f"{kind}; make room or choose another folder with --out"
 
 
 def _refuse(sentence: str, status: int = BAD_INPUT) -> int:
