@@ -184,7 +184,12 @@ class Reader(Protocol):
 
 
 class Engine(Protocol):
-    """The functions of an engine's module. Its name is the module's name."""
+    """The functions of an engine's module. Its name is the module's name.
+
+    Two more are optional: `fetch() -> Iterator[str]` downloads weights, and
+    `calibrate(pages: Iterable[Page]) -> Settings` keeps sample pages to build models from and returns the
+    settings that name them, which then hold for every variant of a run.
+    """
 
     def summary(self) -> str:
         """One sentence: what it is, with the licence of code and weights."""
