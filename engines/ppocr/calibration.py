@@ -7,9 +7,11 @@ or a folder of page images.
 import hashlib
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -27,8 +29,8 @@ from engines.ppocr.stages import Detector
 NONE = "none"
 MAX_PAGES = 16
 _MAX_SIDE = 2000
-_MAX_PIXELS = 120_000_000
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_TOO_LARGE = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 _MAX_LINES = 160
 _BUCKET = 32
 _SIDE = 960
@@ -50,7 +52,7 @@ def keep(pages: Iterable[Page]) -> str:
 
     Side effect: writes PNG files into the cache folder, all or none.
     """
-    bounded = [_bounded(page.pixels) for page, _ in zip(pages, range(MAX_PAGES), strict=False)]
+    bounded = [_bounded(page.pixels) for page in islice(pages, MAX_PAGES)]
     name = identity(bounded)
     folder = _folder(name)
     if folder.is_dir() and _same(folder, name):
@@ -175,13 +177,14 @@ def _images(folder: Path) -> list[Pixels]:
         if len(pages) == MAX_PAGES:
             break
         try:
-            with Image.open(path, formats=_FORMATS) as image:
-                if image.width * image.height > _MAX_PIXELS:
-                    raise UnsupportedError(f"{path} is larger than {_MAX_PIXELS // 1_000_000} million pixels")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                image = Image.open(path, formats=_FORMATS)
+            with image:
                 pages.append(_bounded(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))))
         except (UnidentifiedImageError, IsADirectoryError):
             continue
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, SyntaxError, ValueError, *_TOO_LARGE) as error:
             raise UnsupportedError(f"{path} cannot be read as a calibration page: {error}") from error
     return pages
 

@@ -10,6 +10,8 @@ from engines.ppocr.runtimes import Tensor
 FILE = "model.onnx"
 PACKAGES: tuple[str, ...] = ("onnx", "onnxruntime")
 METHOD = "qdq conv matmul u8 s8 minmax 1"
+_PER_CHANNEL_OPSET = 13
+"""The first version of ONNX that has a scale for each channel."""
 
 
 def dynamic(model: Path, target: Path) -> None:
@@ -27,8 +29,8 @@ def dynamic(model: Path, target: Path) -> None:
         )
 
 
-def static(model: Path, target: Path, inputs: Sequence[Tensor]) -> None:
-    """Convolutions and matrix products with constant weights in int8, per channel."""
+def static(model: Path, target: Path, inputs: Sequence[Tensor], float_layers: int) -> None:
+    """Convolutions and matrix products with constant weights in int8 per channel, from `float_layers` on."""
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
     with TemporaryDirectory() as scratch:
@@ -38,7 +40,7 @@ def static(model: Path, target: Path, inputs: Sequence[Tensor]) -> None:
             target,
             _Inputs(prepared, inputs),
             op_types_to_quantize=["Conv", "MatMul"],
-            nodes_to_exclude=_first_and_last(prepared),
+            nodes_to_exclude=_layers(prepared)[:float_layers],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -62,19 +64,30 @@ class _Inputs:
 
 def _prepared(model: Path, folder: Path) -> Path:
     """The model with its shapes inferred and its batch normalisations folded, as the quantiser wants it."""
+    import onnx
+    from onnx.version_converter import convert_version
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    network = onnx.load(model)
+    if network.opset_import[0].version < _PER_CHANNEL_OPSET:
+        model = folder / "converted.onnx"
+        onnx.save(convert_version(network, _PER_CHANNEL_OPSET), model)
     target = folder / FILE
     # The symbolic shape inference needs another package, and finds nothing more in these models.
     quant_pre_process(model, target, skip_symbolic_shape=True)
     return target
 
 
-def _first_and_last(model: Path) -> list[str]:
-    """Names of the layer that sees the pixels and of the one that tells the classes apart."""
+def _layers(model: Path) -> list[str]:
+    """Names of the convolutions, depthwise ones apart, and matrix products, from the pixels on."""
     import onnx
 
-    heavy: list[Any] = [
-        node for node in onnx.load(model).graph.node if node.op_type in ("Conv", "MatMul", "Gemm")
+    return [
+        node.name
+        for node in onnx.load(model).graph.node
+        if node.op_type == "MatMul" or (node.op_type == "Conv" and _groups(node) == 1)
     ]
-    return [heavy[0].name, heavy[-1].name]
+
+
+def _groups(node: Any) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
