@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 Setting = bool | int | float | str
 Settings = Mapping[str, Setting]
-Stage = Literal["pipeline", "decode", "preprocess", "detect", "crop", "recognise", "postprocess"]
+Stage = Literal["pipeline", "build", "decode", "preprocess", "detect", "crop", "recognise", "postprocess"]
+"""`build` is making models at the first opening, which later ones find made; the others follow a page."""
 STAGES: tuple[Stage, ...] = ("decode", "preprocess", "detect", "crop", "recognise", "postprocess")
 
 

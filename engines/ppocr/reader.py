@@ -20,7 +20,7 @@ class PpocrReader:
         self._crop_mode = str(settings["crop_mode"])
         self._text_score = float(settings["text_score"])
         options = StageOptions("det", settings)
-        path = quantised("det", resolve("det", str(settings["det_model"])), options, device)
+        path = quantised("det", resolve("det", str(settings["det_model"])), options, device, timer)
         self._detector = Detector(
             open_session(path, options, device),
             timer,
@@ -37,7 +37,7 @@ class PpocrReader:
             classifier = open_session(resolve("cls", "v2_mobile"), options, device)
             self._classifier = DirectionClassifier(classifier, int(settings["cls_batch"]))
         path = resolve("rec", str(settings["rec_model"]))
-        session = open_session(quantised("rec", path, options, device), options, device)
+        session = open_session(quantised("rec", path, options, device, timer), options, device)
         self._recogniser = Recogniser(
             session,
             characters(path, session.metadata),

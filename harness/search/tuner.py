@@ -282,7 +282,7 @@ class Tuner:
         base = self._task.space.variant({})
         page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
         costs = [
-            (j.trial.outcome.cold_start_s, page_s / math.exp(j.log_speedup))
+            (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, page_s / math.exp(j.log_speedup))
             for j in chosen
             if isinstance(j.trial.outcome, Measurement)
         ]

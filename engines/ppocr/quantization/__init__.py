@@ -12,7 +12,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, Protocol
 
-from engines.interface import Choice, Knob, Ordered, OutOfMemoryError, Settings, Stage, UnsupportedError
+from engines.interface import (
+    Choice,
+    Knob,
+    Ordered,
+    OutOfMemoryError,
+    Settings,
+    Stage,
+    StageTimer,
+    UnsupportedError,
+)
 from engines.ppocr import artefacts
 from engines.ppocr.models import sha256_of
 from engines.ppocr.quantization import onnx_qdq, openvino_nncf
@@ -81,7 +90,9 @@ def knobs(prefix: str, stage: Stage) -> Iterator[Knob]:
     )
 
 
-def quantised(stage: Literal["det", "rec"], model: Path, options: Settings, device: str) -> Path:
+def quantised(
+    stage: Literal["det", "rec"], model: Path, options: Settings, device: str, timer: StageTimer
+) -> Path:
     """The file to open for `model` with the options of its stage: `model` itself, or its int8 artefact.
 
     Builds what is not in the cache yet, which takes from seconds to a minute.
@@ -118,7 +129,8 @@ def quantised(stage: Literal["det", "rec"], model: Path, options: Settings, devi
         with _failures(f"{method} int8 of {model.name}"):
             build(folder / builder.FILE)
 
-    return artefacts.obtain(recipe, guarded) / builder.FILE
+    with timer.stage("build"):
+        return artefacts.obtain(recipe, guarded) / builder.FILE
 
 
 def _version(package: str) -> str:

@@ -9,7 +9,7 @@ from engines.ppocr.runtimes import Tensor
 
 FILE = "model.onnx"
 PACKAGES: tuple[str, ...] = ("onnx", "onnxruntime")
-METHOD = "qdq conv matmul u8 s8 minmax 1"
+METHOD = "qdq conv matmul u8 s8 minmax 2"
 _PER_CHANNEL_OPSET = 13
 """The first version of ONNX that has a scale for each channel."""
 
@@ -40,7 +40,7 @@ def static(model: Path, target: Path, inputs: Sequence[Tensor], float_layers: in
             target,
             _Inputs(prepared, inputs),
             op_types_to_quantize=["Conv", "MatMul"],
-            nodes_to_exclude=_layers(prepared)[:float_layers],
+            nodes_to_exclude=_float_nodes(prepared, float_layers),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -78,15 +78,19 @@ def _prepared(model: Path, folder: Path) -> Path:
     return target
 
 
-def _layers(model: Path) -> list[str]:
-    """Names of the convolutions, depthwise ones apart, and matrix products, from the pixels on."""
+def _float_nodes(model: Path, first: int) -> list[str]:
+    """Names of the nodes that stay in float: the first so many layers, and all depthwise convolutions.
+
+    Those cost next to nothing, and their channels differ so much that one range for all hurts the text.
+    """
     import onnx
 
-    return [
-        node.name
-        for node in onnx.load(model).graph.node
-        if node.op_type == "MatMul" or (node.op_type == "Conv" and _groups(node) == 1)
+    nodes = onnx.load(model).graph.node
+    depthwise = [node.name for node in nodes if node.op_type == "Conv" and _groups(node) > 1]
+    layers = [
+        node.name for node in nodes if node.op_type in ("Conv", "MatMul") and node.name not in depthwise
     ]
+    return layers[:first] + depthwise
 
 
 def _groups(node: Any) -> int:

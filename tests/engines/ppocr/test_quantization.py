@@ -61,7 +61,9 @@ def test_an_int8_detector_finds_the_same_lines(kept: str, runtime: str) -> None:
 def test_openvino_computes_in_int8(kept: str) -> None:
     import openvino as ov
 
-    built = quantised("rec", resolve("rec", "v6_small"), options("openvino", "static", kept), "cpu")
+    built = quantised(
+        "rec", resolve("rec", "v6_small"), options("openvino", "static", kept), "cpu", StageTimer()
+    )
     compiled = ov.Core().compile_model(built, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     heavy = [
         str(info["runtimePrecision"].value)
@@ -74,7 +76,7 @@ def test_openvino_computes_in_int8(kept: str) -> None:
 @pytest.mark.parametrize(("runtime", "method"), WAYS)
 def test_an_int8_model_is_smaller_and_keeps_its_characters(kept: str, runtime: str, method: str) -> None:
     model = resolve("rec", "v6_small")
-    built = quantised("rec", model, options(runtime, method, kept), "cpu")
+    built = quantised("rec", model, options(runtime, method, kept), "cpu", StageTimer())
     assert sum(path.stat().st_size for path in built.parent.iterdir()) < 0.7 * model.stat().st_size
     session = open_session(built, options(runtime, method, kept), "cpu")
     original = open_session(model, stage_options(runtime="onnxruntime"), "cpu")
@@ -83,24 +85,24 @@ def test_an_int8_model_is_smaller_and_keeps_its_characters(kept: str, runtime: s
 
 def test_what_was_built_is_opened_again_without_its_pages(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, chosen = resolve("rec", "v6_small"), options("openvino", "static", kept)
-    built = quantised("rec", model, chosen, "cpu")
+    built = quantised("rec", model, chosen, "cpu", StageTimer())
     monkeypatch.setattr(calibration, "_kept", lambda *_: pytest.fail("the pages were read again"))
-    assert quantised("rec", model, chosen, "cpu") == built
+    assert quantised("rec", model, chosen, "cpu", StageTimer()) == built
 
 
 def test_another_version_of_the_builder_builds_anew(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, chosen = resolve("rec", "v6_small"), options("openvino", "static", kept)
-    before = quantised("rec", model, chosen, "cpu")
+    before = quantised("rec", model, chosen, "cpu", StageTimer())
     monkeypatch.setattr(quantization, "version", lambda package: "99")
     monkeypatch.setattr(
         openvino_nncf, "static", lambda model, target, inputs, layers: target.write_text("new")
     )
-    assert quantised("rec", model, chosen, "cpu") != before
+    assert quantised("rec", model, chosen, "cpu", StageTimer()) != before
 
 
 def test_without_quantisation_the_model_is_opened_as_it_is() -> None:
     model = resolve("rec", "v6_small")
-    assert quantised("rec", model, stage_options(runtime="openvino"), "cuda:0") == model
+    assert quantised("rec", model, stage_options(runtime="openvino"), "cuda:0", StageTimer()) == model
 
 
 def test_without_calibration_pages_it_is_said_what_to_set() -> None:
@@ -111,12 +113,14 @@ def test_without_calibration_pages_it_is_said_what_to_set() -> None:
 def test_a_package_that_is_missing_is_named(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_nncf, "PACKAGES", ("nonsuch-package",))
     with pytest.raises(UnsupportedError, match="run `pip install nonsuch-package`"):
-        quantised("rec", resolve("rec", "v6_small"), options("openvino", "static", kept), "cpu")
+        quantised("rec", resolve("rec", "v6_small"), options("openvino", "static", kept), "cpu", StageTimer())
 
 
 def test_int8_is_refused_on_a_gpu(kept: str) -> None:
     with pytest.raises(UnsupportedError, match="set rec_quantization=none on cuda:0"):
-        quantised("rec", resolve("rec", "v6_small"), options("onnxruntime", "static", kept), "cuda:0")
+        quantised(
+            "rec", resolve("rec", "v6_small"), options("onnxruntime", "static", kept), "cuda:0", StageTimer()
+        )
 
 
 def test_a_model_that_cannot_be_quantised_is_a_setting_that_cannot_run(kept: str, tmp_path: Path) -> None:
@@ -124,4 +128,4 @@ def test_a_model_that_cannot_be_quantised_is_a_setting_that_cannot_run(kept: str
     file.write_text("not a model")
     for runtime, method in WAYS:
         with pytest.raises(UnsupportedError, match=rf"{method} int8 of model.onnx cannot be built: \S"):
-            quantised("rec", file, options(runtime, method, kept), "cpu")
+            quantised("rec", file, options(runtime, method, kept), "cpu", StageTimer())
