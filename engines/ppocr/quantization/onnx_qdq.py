@@ -9,7 +9,7 @@ from engines.ppocr.runtimes import Tensor
 
 FILE = "model.onnx"
 PACKAGES: tuple[str, ...] = ("onnx", "onnxruntime")
-METHOD = "qdq conv matmul u8 s8 minmax 2"
+METHOD = "qdq conv matmul u8 s8 minmax 1"
 _PER_CHANNEL_OPSET = 13
 """The first version of ONNX that has a scale for each channel."""
 
