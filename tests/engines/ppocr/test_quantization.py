@@ -88,17 +88,21 @@ def test_what_was_built_is_opened_again_without_its_pages(kept: str, monkeypatch
     model, chosen = resolve("rec", "v6_small"), options("openvino", "static", kept)
     built = quantised("rec", model, chosen, "cpu", StageTimer())
     monkeypatch.setattr(calibration, "_kept", lambda *_: pytest.fail("the pages were read again"))
-    assert quantised("rec", model, chosen, "cpu", StageTimer()) == built
+    timer = StageTimer()
+    assert quantised("rec", model, chosen, "cpu", timer) == built
+    assert not timer.take()
 
 
 def test_another_version_of_the_builder_builds_anew(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, chosen = resolve("rec", "v6_small"), options("openvino", "static", kept)
     before = quantised("rec", model, chosen, "cpu", StageTimer())
+    timer = StageTimer()
     monkeypatch.setattr(quantization, "version", lambda package: "99")
     monkeypatch.setattr(
         openvino_nncf, "static", lambda model, target, inputs, layers: target.write_text("new")
     )
-    assert quantised("rec", model, chosen, "cpu", StageTimer()) != before
+    assert quantised("rec", model, chosen, "cpu", timer) != before
+    assert list(timer.take()) == ["build"]
 
 
 def test_without_quantisation_the_model_is_opened_as_it_is() -> None:
