@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock
-
 from engines.interface import UnsupportedError
 from engines.ppocr.models import cache_root, sha256_of
 
@@ -28,6 +26,8 @@ def obtain(recipe: Mapping[str, str], build: Callable[[Path], None]) -> Path:
     folder = cache_root() / "artefacts" / _key(recipe)
     if _intact(folder):  # nothing is written then: the cache may be read-only
         return folder
+    from filelock import FileLock
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # The system frees this lock when its holder dies, so that a build that was killed blocks nobody.
