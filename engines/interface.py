@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 Setting = bool | int | float | str
 Settings = Mapping[str, Setting]
-Stage = Literal["pipeline", "decode", "preprocess", "detect", "crop", "recognise", "postprocess"]
+Stage = Literal["pipeline", "build", "decode", "preprocess", "detect", "crop", "recognise", "postprocess"]
+"""`build` is making models at the first opening, which later ones find made; the others follow a page."""
 STAGES: tuple[Stage, ...] = ("decode", "preprocess", "detect", "crop", "recognise", "postprocess")
 
 
@@ -184,7 +185,12 @@ class Reader(Protocol):
 
 
 class Engine(Protocol):
-    """The functions of an engine's module. Its name is the module's name."""
+    """The functions of an engine's module. Its name is the module's name.
+
+    Two more are optional: `fetch() -> Iterator[str]` downloads weights, and
+    `calibrate(pages: Iterable[Page]) -> Settings` keeps sample pages to build models from and returns the
+    settings that name them, which then hold for every variant of a run.
+    """
 
     def summary(self) -> str:
         """One sentence: what it is, with the licence of code and weights."""

@@ -2,13 +2,13 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
 
 import engines
-from engines.interface import Engine
+from engines.interface import Engine, Page, Settings
 
 ENTRY_POINT_GROUP = "ocr_tune.engines"
 _NOT_ENGINES = {"interface", "registry"}
@@ -44,3 +44,9 @@ def fetch(name: str) -> Iterator[str] | None:
     """Download what the engine's `fetch` function finds missing, a sentence a step; None where it has none."""
     step = getattr(load(name), "fetch", None)
     return None if step is None else step()
+
+
+def calibrate(name: str, pages: Iterable[Page]) -> Settings:
+    """What the engine's `calibrate` function makes of sample pages; no settings, and no page drawn, without one."""
+    step = getattr(load(name), "calibrate", None)
+    return {} if step is None else cast("Settings", step(pages))

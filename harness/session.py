@@ -132,6 +132,7 @@ class Session:
         self._workers: list[_Worker] = []
         self._blocks: list[Block] = []
         self._cold_start_s = 0.0
+        self._build_s = 0.0
         self._sampler: CounterSampler | None = None
         self._samples: tuple[CounterSample, ...] = ()
         self._absent: dict[str, str] = {}
@@ -236,7 +237,9 @@ class Session:
 
     def measurement(self) -> Measurement:
         """What was measured so far. Counters are complete once the session is closed."""
-        return Measurement(self._cold_start_s, tuple(self._blocks), self._samples, self._absent)
+        return Measurement(
+            self._cold_start_s, tuple(self._blocks), self._samples, self._absent, build_s=self._build_s
+        )
 
     def _refuse_all_errors(self, records: Sequence[tuple[int, PageRecord]], stage: str) -> None:
         errors = [record.error for _, record in records]
@@ -275,6 +278,7 @@ class Session:
                             self._end_where_empty(queues)
                         else:
                             worker.window = message.get("ready", worker.window)
+                            self._build_s = max(self._build_s, message.get("build_s", 0.0))
                             selector.unregister(worker.answers)
         return records
 

@@ -1,7 +1,7 @@
 """Settings as users write them and knobs as engines offer them: validation, defaults, conditions."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engines import registry
 from engines.interface import Choice, Engine, Knob, Machine, Setting
@@ -73,6 +73,22 @@ class Space:
             self.device,
             self.active({**{knob.name: knob.default for knob in self.knobs}, **settings}),
         )
+
+    def fixed(self, settings: Mapping[str, Setting]) -> "Space":
+        """The same space, where these knobs have these values in every variant in which they act.
+
+        Raises UserError where a knob is unknown or does not admit its value.
+        """
+        self._check(settings)
+
+        def settled(knob: Knob) -> Knob:
+            if knob.name not in settings:
+                return knob
+            value = settings[knob.name]
+            # Checked above: the domain admits the value.
+            return replace(knob, default=value, domain=replace(knob.domain, values=(value,)))  # type: ignore[arg-type]
+
+        return replace(self, knobs=tuple(settled(knob) for knob in self.knobs))
 
     def active(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         """The settings whose knobs act, given all the others."""

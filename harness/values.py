@@ -116,6 +116,8 @@ class Measurement:
     samples: tuple[CounterSample, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     """Counters that could not be read, with the reason."""
+    build_s: float = 0.0
+    """Of the cold start: making models that later starts find in the cache."""
 
     @property
     def pages(self) -> tuple[PageRecord, ...]:

@@ -48,7 +48,7 @@ def main(spec_path: str, number: int) -> int:
                 decode=lambda i: decode(refs[i]),
                 page_error=PageError,
             )
-            _send(answers, {"ready": pipeline.window})
+            _send(answers, {"ready": pipeline.window, "build_s": timer.take().get("build", 0.0)})
             stage = "read"
             while _serve_block(pipeline, answers):
                 pass

@@ -1,15 +1,15 @@
 """PP-OCR with a runtime of its own choice for each stage."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from engines.interface import Machine, Reader, Settings, StageTimer, UnsupportedError
+from engines.interface import Machine, Page, Reader, Settings, StageTimer, UnsupportedError
 from engines.ppocr.download import fetch
 from engines.ppocr.knobs import knobs
 
-__all__ = ["fetch", "knobs", "open", "packages", "summary", "unusable"]
+__all__ = ["calibrate", "fetch", "knobs", "open", "packages", "summary", "unusable"]
 
 _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "openvino", "cv2": "rapidocr"}
 
@@ -24,13 +24,24 @@ def summary() -> str:
 
 def packages() -> tuple[str, ...]:
     """Distributions whose versions decide what this engine does."""
-    return ("rapidocr", "onnxruntime", "openvino", "opencv-python-headless", "numpy")
+    return ("rapidocr", "onnxruntime", "openvino", "opencv-python-headless", "numpy", "nncf", "onnx")
 
 
 def unusable(machine: Machine) -> str | None:
     """None where it can run here, else the reason and the remedy in one sentence."""
     missing = sorted({package for module, package in _MODULES.items() if find_spec(module) is None})
     return f"not installed: {', '.join(missing)}; run `pip install {' '.join(missing)}`" if missing else None
+
+
+def calibrate(pages: Iterable[Page]) -> Settings:
+    """Keep sample pages, from which static int8 models are built; returns the settings that name them.
+
+    Side effect: writes into the cache folder.
+    """
+    from engines.ppocr.calibration import keep
+
+    kept = keep(pages)
+    return {"det_calibration": kept, "rec_calibration": kept}
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The settings of this engine. Defaults are PP-OCR as RapidOCR ships it."""
 
 from engines.interface import Choice, Knob, Machine, Ordered
-from engines.ppocr import runtimes
+from engines.ppocr import quantization, runtimes
 from engines.ppocr.models import tiers
 
 _SWITCH = Choice((False, True))
@@ -52,6 +52,7 @@ def _detection(machine: Machine) -> tuple[Knob, ...]:
             changes_text=True,
         ),
         *runtimes.knobs("det", "detect", machine),
+        *quantization.knobs("det", "detect"),
         Knob(
             "det_side",
             "detect",
@@ -135,6 +136,7 @@ def _recognition(machine: Machine) -> tuple[Knob, ...]:
             changes_text=True,
         ),
         *runtimes.knobs("rec", "recognise", machine),
+        *quantization.knobs("rec", "recognise"),
         Knob(
             "rec_batch",
             "recognise",

@@ -180,16 +180,21 @@ def tiers(stage: ModelStage) -> tuple[str, ...]:
     return tuple(model.tier for model in MODELS if model.stage == stage)
 
 
-def cache_dir() -> Path:
-    """Where fetched models are kept: under `$OCR_TUNE_CACHE`, else in the platform's cache folder."""
+def cache_root() -> Path:
+    """What this engine keeps on the machine: under `$OCR_TUNE_CACHE`, else in the platform's cache folder."""
     home = os.environ.get("OCR_TUNE_CACHE")
     if home:
-        return Path(home) / "models"
+        return Path(home)
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "ocr-tune" / "models"
+        return Path.home() / "Library" / "Caches" / "ocr-tune"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "ocr-tune" / "models"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocr-tune" / "models"
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "ocr-tune"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocr-tune"
+
+
+def cache_dir() -> Path:
+    """Where fetched models are kept."""
+    return cache_root() / "models"
 
 
 def installed(model: Model) -> Path | None:

@@ -6,6 +6,7 @@ from engines.interface import Box, Line, Page, PageText, Settings, StageTimer
 from engines.ppocr.images import Pixels, canvas, crop
 from engines.ppocr.models import characters, resolve
 from engines.ppocr.order import reading_order
+from engines.ppocr.quantization import quantised
 from engines.ppocr.runtimes import StageOptions, allocation_failures, open_session
 from engines.ppocr.stages import Detector, DirectionClassifier, Recogniser
 
@@ -18,8 +19,10 @@ class PpocrReader:
         self._max_side = int(settings["max_side"])
         self._crop_mode = str(settings["crop_mode"])
         self._text_score = float(settings["text_score"])
+        options = StageOptions("det", settings)
+        path = quantised("det", resolve("det", str(settings["det_model"])), options, device, timer)
         self._detector = Detector(
-            open_session(resolve("det", str(settings["det_model"])), StageOptions("det", settings), device),
+            open_session(path, options, device),
             timer,
             side=int(settings["det_side"]),
             limit_type=str(settings["det_limit_type"]),
@@ -34,7 +37,7 @@ class PpocrReader:
             classifier = open_session(resolve("cls", "v2_mobile"), options, device)
             self._classifier = DirectionClassifier(classifier, int(settings["cls_batch"]))
         path = resolve("rec", str(settings["rec_model"]))
-        session = open_session(path, options, device)
+        session = open_session(quantised("rec", path, options, device, timer), options, device)
         self._recogniser = Recogniser(
             session,
             characters(path, session.metadata),

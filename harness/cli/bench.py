@@ -170,6 +170,7 @@ def summary(
         "counters": {**_counters(measurement), "absent": dict(measurement.absent)},
         "bottleneck": {"resource": bound.resource, "sentence": bound.sentence},
         "cold_start_s": measurement.cold_start_s,
+        "build_s": measurement.build_s,
         "cautions": [caution.sentence for caution in cautions(machine)],
     }
 
@@ -278,7 +279,8 @@ def _say(document: dict[str, Any]) -> None:
         table.add_row("WER", f"{100 * document['wer']:.2f} %")
     table.add_row("stages", ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in document["stage_ms"].items()))
     table.add_row("bound by", document["bottleneck"]["sentence"])
-    table.add_row("cold start", f"{document['cold_start_s']:.2f} s")
+    built = f", {document['build_s']:.2f} s of it building models" if document["build_s"] else ""
+    table.add_row("cold start", f"{document['cold_start_s']:.2f} s{built}")
     for caution in document["cautions"]:
         table.add_row("caution", caution)
     for page in document["failed_pages"]:

@@ -28,6 +28,7 @@ from harness.measure import (
     measure,
 )
 from harness.search import gate, plan
+from harness.search.calibration import calibrated
 from harness.search.gate import Judgement
 from harness.search.proposals import Proposals
 from harness.space import Space
@@ -138,6 +139,8 @@ class Tuner:
 
     def _run(self, earlier: Sequence[TrialResult]) -> None:
         header = self._task.header
+        space = calibrated(self._task.space, self._task.pages, self._split)
+        self._task = replace(self._task, space=space)
         self._state.trials += earlier
         baseline = self._baseline()
         proposals = Proposals(
@@ -279,7 +282,7 @@ class Tuner:
         base = self._task.space.variant({})
         page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
         costs = [
-            (j.trial.outcome.cold_start_s, page_s / math.exp(j.log_speedup))
+            (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, page_s / math.exp(j.log_speedup))
             for j in chosen
             if isinstance(j.trial.outcome, Measurement)
         ]

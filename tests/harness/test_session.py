@@ -57,6 +57,14 @@ def test_every_fault_of_an_engine_becomes_a_failure(
     assert words in found.message
 
 
+def test_building_is_told_apart_from_the_rest_of_the_cold_start(scripted: str, tmp_path: Path) -> None:
+    with session(tmp_path, replicas=2) as running:
+        running.start([0], 30.0)
+        block = running.read([0, 1, 2, 3], 30.0)
+    assert running.measurement().build_s == 0.125  # replicas build at the same time
+    assert not any("build" in page.stage_s for page in block.pages)
+
+
 def test_a_crash_keeps_the_last_lines_that_the_engine_printed(scripted: str, tmp_path: Path) -> None:
     assert any("Segmentation fault" in line for line in failure(tmp_path, fault="segfault").stderr_tail)
 

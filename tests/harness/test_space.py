@@ -99,3 +99,12 @@ def test_an_engine_with_settings_in_one_word() -> None:
 def test_an_unknown_engine_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match="unknown engine 'ppcr': did you mean 'ppocr'"):
         parse_variant("ppcr", "cpu", MACHINE)
+
+
+def test_a_knob_that_is_fixed_keeps_its_value_wherever_it_acts() -> None:
+    space = SPACE.fixed({"streams": 4, "model": "/models/mine.onnx"})
+    assert space.variant({}).settings == {"model": "/models/mine.onnx", "runtime": "onnx", "score": 0.5}
+    assert space.suggested({"runtime": "vino"}).settings["streams"] == 4
+    assert space.by_name["streams"].domain.values == (4,)
+    with pytest.raises(UserError, match="1 to 4"):
+        SPACE.fixed({"streams": 5})

@@ -44,6 +44,9 @@ FAULTS = (
     "always_out_of_memory",
 )
 
+BUILD_S = 0.125
+"""What it says that it spent on making models; it makes none."""
+
 
 def summary() -> str:
     return "A scripted engine for tests; Apache-2.0."
@@ -89,6 +92,7 @@ def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]
         raise RuntimeError("no such model")
     if fault == "hang_on_open":
         time.sleep(3600)
+    timer.add("build", BUILD_S)
     if fault == "chatter":
         print('{"page": 0, "record": "not ours"}', flush=True)
         os.write(1, b"straight to descriptor 1\n")

@@ -1,0 +1,37 @@
+"""Pages of the search that an engine may build models from."""
+
+from collections.abc import Iterator, Sequence
+
+from engines import registry
+from engines.interface import Page
+from harness.data import PageError, PageRef, decode
+from harness.errors import UserError
+from harness.search.plan import Split
+from harness.space import Space
+
+MAX_PAGES = 8
+"""Ranges of activations settle after a few pages; more of them only make every build longer."""
+
+
+def calibrated(space: Space, pages: Sequence[PageRef], split: Split) -> Space:
+    """The space with what the engine made of a few pages of the search fixed; the proof's pages stay unseen.
+
+    Side effect: the engine may keep these pages in its cache. Raises UserError where it cannot.
+    """
+    # Any prefix of the search's pages is a fair sample of all strata.
+    sample = (pages[index] for index in split.search[:MAX_PAGES])
+    try:
+        return space.fixed(registry.calibrate(space.engine, _decoded(sample)))
+    except OSError as error:
+        raise UserError(
+            f"cannot keep calibration pages in the cache folder ({error.strerror}): "
+            "set OCR_TUNE_CACHE to a folder that can be written and has room"
+        ) from error
+
+
+def _decoded(refs: Iterator[PageRef]) -> Iterator[Page]:
+    for ref in refs:
+        try:
+            yield Page(ref.id, decode(ref))
+        except PageError:
+            continue  # the trials will say what is wrong with it
