@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engines import registry
 from engines.interface import Machine, Reader, Setting, StageTimer
+from harness import environments
 from harness.errors import UserError, unknown
 from harness.values import Interval, Variant
 
@@ -160,17 +160,14 @@ def load(path: str | Path, machine: Machine | None = None) -> Iterator[Reader]:
     Warns where the config was made on another machine. Replicas and prefetch are the caller's to arrange; `tune
     run` does it. Raises UserError.
     """
-    from harness.machine import detect, fingerprint, versions  # noqa: PLC0415  keeps reading a config light
+    from harness.machine import detect, fingerprint  # noqa: PLC0415  keeps reading a config light
 
     config = read_config(Path(path))
-    try:
-        engine = registry.load(config.engine)
-    except registry.UnknownEngineError as error:
-        raise unknown("engine", config.engine, registry.names()) from error
     here = machine or detect()
+    engine = environments.find(config.engine, here)
     if reason := engine.unusable(here):
         raise UserError(f"engine {config.engine!r} cannot be used here: {reason}")
-    if config.machine and config.machine.fingerprint != fingerprint(here, versions(engine.packages())):
+    if config.machine and config.machine.fingerprint != fingerprint(here, environments.versions_of(engine)):
         warnings.warn(f"{path} was made on another machine: {config.machine.cpu_model}", stacklevel=3)
     with engine.open(config.settings, config.device, StageTimer()) as reader:
         yield reader

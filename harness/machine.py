@@ -7,11 +7,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import reduce
-from importlib.metadata import PackageNotFoundError, version
 from operator import or_
 from pathlib import Path
 
@@ -136,17 +135,6 @@ def resolve_device(name: str, machine: Machine) -> str:
     if name.startswith("cuda:") and not machine.gpus:
         raise UserError(f"device {name!r} is not on this machine ({nvml.absence()}): use --device cpu.")
     raise unknown("device", name, ("auto", *known))
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of the distributions that are installed, by name."""
-    found = {}
-    for package in sorted(packages):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def fingerprint(machine: Machine, versions: Mapping[str, str]) -> str:

@@ -15,9 +15,11 @@ from engines.interface import Machine
 from harness.cli.common import LoadedData, changed, load_data, print_json, stderr, thumbnail
 from harness.cli.tune import Request
 from harness.config import to_yaml
+from harness.describe import versions
+from harness.environments import versions_of
 from harness.errors import UserError
 from harness.experiments import read_experiment
-from harness.machine import cautions, detect, fingerprint, resolve_device, versions
+from harness.machine import cautions, detect, fingerprint, resolve_device
 from harness.outcome import comparison_of_best, tuned_config
 from harness.search.gate import Judgement
 from harness.search.tuner import Task, Tuner
@@ -86,7 +88,7 @@ def _folder(request: Request) -> RunFolder:
 
 
 def _header(request: Request, device: str, machine: Machine, loaded: LoadedData, spent_s: float) -> Study:
-    recorded = versions((*load_engine(request.engine, machine).packages(), "ocr-tune"))
+    recorded = versions_of(load_engine(request.engine, machine)) | versions(["ocr-tune"])
     return Study(
         id=secrets.token_hex(6),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
