@@ -70,6 +70,10 @@ class Evidence(_Strict):
     cer_increase: Estimate
     wer: float | None = None
     baseline_wer: float | None = None
+    shipped_failure: str | None = None
+    """Why the engine as shipped cannot run on that machine; every figure is then against `baseline_settings`."""
+    baseline_settings: dict[str, Setting] | None = None
+    """What stood in for the engine as shipped, set where that fails."""
     accuracy_is_drift: bool = False
     """True where there was no ground truth: the CER figures then compare with the baseline's own output."""
 

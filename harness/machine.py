@@ -193,6 +193,10 @@ class Caution(StrEnum):
         "no_ground_truth",
         "The pages have no text to compare with: CER is the difference from the baseline's own output.",
     )
+    STAND_IN = (
+        "stand_in",
+        "The engine as shipped fails here: speed and CER are compared with a start that works in its place.",
+    )
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
     INTERRUPTED = "interrupted", "The run was stopped before the end of its budget: go on with --resume."
 
