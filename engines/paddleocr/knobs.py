@@ -50,6 +50,7 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
     batch = Ordered((0, 1, 2, 4, 6, 8, 16, 32), high=256)
     reads = partial(Knob, changes_text=True)
     paddle, onnxruntime = {"engine": ("paddle",)}, {"engine": ("onnxruntime",)}
+    plain = {**paddle, "hpi": (False,)}
     aids = {
         "use_doc_orientation_classify": "turn pages that lie on their side (boxes are then left out)",
         "use_doc_unwarping": "flatten photographed pages (boxes are then left out)",
@@ -69,16 +70,16 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
             "pipeline",
             Choice(("paddle", "onnxruntime", "transformers")),
             "paddle",
-            "runtime of all models",
+            "runtime of the models",
         ),
-        Knob("onednn", "pipeline", switch, True, "oneDNN kernels on a CPU (run_mode mkldnn)", when=paddle),
+        Knob("onednn", "pipeline", switch, True, "oneDNN kernels on a CPU (run_mode mkldnn)", when=plain),
         Knob(
             "cpu_threads",
             "pipeline",
             Ordered(cores, high=max(_THREADS, *cores)),
             _THREADS,
             "threads",
-            when=paddle,
+            when=plain,
         ),
         Knob(
             "hpi",
@@ -101,20 +102,18 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
             "detect",
             side,
             0,
-            "side limit in pixels; 0: 64 (PP-OCR) or 736 (PP-StructureV3)",
+            "side limit in pixels; 0: 64 or 736, by pipeline",
         ),
         reads(
             "det_limit_type",
             "detect",
             Choice(("min", "max")),
             "min",
-            "side that the limit is for: enlarge or reduce",
+            "side that the limit is for",
         ),
         reads("det_box_thresh", "detect", score, 0.6, "boxes with a lower score are dropped"),
         reads("det_unclip_ratio", "detect", growth, 1.5, "how far a box grows around what was detected"),
-        reads(
-            "rec_batch_size", "recognise", batch, 0, "lines in a batch; 0: 6 (PP-OCR) or 8 (PP-StructureV3)"
-        ),
+        reads("rec_batch_size", "recognise", batch, 0, "lines in a batch; 0: 6 or 8, by pipeline"),
         *(
             reads(name, "preprocess", switch, here(model) is not None, aids[name])
             for name, (_, model) in _AUXILIARY.items()
