@@ -78,7 +78,7 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
             "pipeline",
             Ordered(cores, high=max(_THREADS, *cores)),
             _THREADS,
-            "threads",
+            "threads of Paddle",
             when=plain,
         ),
         Knob(
