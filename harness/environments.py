@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -204,12 +205,16 @@ def _ask(name: str, python: Path, machine: Machine) -> Answers:
 
 def _fetch(name: str, python: Path) -> Iterator[str]:
     arguments = _command(python, "harness.describe", name, describe.FETCH)
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None and child.stderr is not None  # noqa: S101  they were asked for
-        yield from (line.rstrip("\n") for line in child.stdout)
-        errors = child.stderr.read()
-    if child.returncode:
-        raise UnsupportedError(_last_line(errors))
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        try:
+            child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True)
+        except OSError as error:
+            raise UnsupportedError(f"{python} cannot be started: {error.strerror}") from error
+        with child:
+            yield from (line.rstrip("\n") for line in child.stdout or ())
+        if child.returncode:
+            errors.seek(0)
+            raise UnsupportedError(_last_line(errors.read()))
 
 
 def _last_line(text: str) -> str:

@@ -49,8 +49,8 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
     score = Ordered((0.3, 0.4, 0.5, 0.6, 0.7), low=0.0, high=1.0)
     batch = Ordered((0, 1, 2, 4, 6, 8, 16, 32), high=256)
     reads = partial(Knob, changes_text=True)
-    paddle, onnxruntime = {"engine": ("paddle",)}, {"engine": ("onnxruntime",)}
-    plain = {**paddle, "hpi": (False,)}
+    paddle: dict[str, tuple[Setting, ...]] = {"engine": ("paddle",)}
+    plain, onnxruntime = {**paddle, "hpi": (False,)}, {"engine": ("onnxruntime",)}
     aids = {
         "use_doc_orientation_classify": "turn pages that lie on their side (boxes are then left out)",
         "use_doc_unwarping": "flatten photographed pages (boxes are then left out)",

@@ -214,9 +214,9 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
     proof = comparison_of_best(study)
     compared = f"{study.engine} as shipped"
     if study.baseline and (failure := study.shipped_failure):
+        reason = escape(" ".join(failure.message.split()))
         console.print(
-            f"[bold]{study.engine} as shipped fails here[/] ({failure.kind}: {escape(failure.message)})",
-            soft_wrap=True,
+            f"[bold]{study.engine} as shipped fails here[/] ({failure.kind}: {reason})", soft_wrap=True
         )
         compared = f"the start that works in its place (#{study.baseline.number})"
     if study.best is None:

@@ -152,6 +152,17 @@ def test_an_engine_is_described_as_it_is_in_its_own_environment(
     assert list(environments.fetch("new") or ()) == ["fetched a file"]
 
 
+def test_a_fetch_that_fails_says_why(
+    configure: Configure, interpreters: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(f"[engines.absent]\npython = {json.dumps(str(interpreters['old']))}\n")
+    assert run(["engines", "--fetch", "absent"]) == 2
+    assert "no engine there has the name 'absent'" in capsys.readouterr().err
+    configure("[engines.old]\npython = '/nowhere/python'\n")
+    assert run(["engines", "--fetch", "old"]) == 2
+    assert "/nowhere/python cannot be started: No such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", registry.names())
 def test_what_an_engine_offers_survives_the_way_through_json(name: str) -> None:
     engine = registry.load(name)
