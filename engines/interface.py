@@ -107,8 +107,8 @@ class Ordered:
     """Numbers in ascending order: the grid that a search walks. Any number from `low` to `high` may be set."""
 
     values: tuple[int, ...] | tuple[float, ...]
-    low: float | None = None
-    high: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
 
     def admits(self, value: Setting) -> bool:
         """Whether `value` may be set: a number of the grid's type within its bounds."""

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engines import registry
 from engines.interface import Machine, Reader, Setting, StageTimer
+from harness import environments
 from harness.errors import UserError, unknown
 from harness.values import Interval, Variant
 
@@ -70,6 +70,10 @@ class Evidence(_Strict):
     cer_increase: Estimate
     wer: float | None = None
     baseline_wer: float | None = None
+    shipped_failure: str | None = None
+    """Why the engine as shipped cannot run on that machine; every figure is then against `baseline_settings`."""
+    baseline_settings: dict[str, Setting] | None = None
+    """What stood in for the engine as shipped, set where that fails."""
     accuracy_is_drift: bool = False
     """True where there was no ground truth: the CER figures then compare with the baseline's own output."""
 
@@ -160,17 +164,14 @@ def load(path: str | Path, machine: Machine | None = None) -> Iterator[Reader]:
     Warns where the config was made on another machine. Replicas and prefetch are the caller's to arrange; `tune
     run` does it. Raises UserError.
     """
-    from harness.machine import detect, fingerprint, versions  # noqa: PLC0415  keeps reading a config light
+    from harness.machine import detect, fingerprint  # noqa: PLC0415  keeps reading a config light
 
     config = read_config(Path(path))
-    try:
-        engine = registry.load(config.engine)
-    except registry.UnknownEngineError as error:
-        raise unknown("engine", config.engine, registry.names()) from error
     here = machine or detect()
+    engine = environments.find(config.engine, here)
     if reason := engine.unusable(here):
         raise UserError(f"engine {config.engine!r} cannot be used here: {reason}")
-    if config.machine and config.machine.fingerprint != fingerprint(here, versions(engine.packages())):
+    if config.machine and config.machine.fingerprint != fingerprint(here, environments.versions_of(engine)):
         warnings.warn(f"{path} was made on another machine: {config.machine.cpu_model}", stacklevel=3)
     with engine.open(config.settings, config.device, StageTimer()) as reader:
         yield reader

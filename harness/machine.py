@@ -7,11 +7,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import reduce
-from importlib.metadata import PackageNotFoundError, version
 from operator import or_
 from pathlib import Path
 
@@ -138,17 +137,6 @@ def resolve_device(name: str, machine: Machine) -> str:
     raise unknown("device", name, ("auto", *known))
 
 
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of the distributions that are installed, by name."""
-    found = {}
-    for package in sorted(packages):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def fingerprint(machine: Machine, versions: Mapping[str, str]) -> str:
     """Twelve hexadecimal digits that change with what changes speed: processor, memory, GPUs, versions.
 
@@ -204,6 +192,10 @@ class Caution(StrEnum):
     NO_GROUND_TRUTH = (
         "no_ground_truth",
         "The pages have no text to compare with: CER is the difference from the baseline's own output.",
+    )
+    STAND_IN = (
+        "stand_in",
+        "The engine as shipped fails here: speed and CER are compared with a start that works in its place.",
     )
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
     INTERRUPTED = "interrupted", "The run was stopped before the end of its budget: go on with --resume."

@@ -14,7 +14,7 @@ from harness.config import (
     TunedConfig,
 )
 from harness.machine import Caution
-from harness.values import Comparison, Measurement, PageRecord, Study, TrialResult, Variant
+from harness.values import Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
 
 _MAX_ALTERNATIVES = 6
 
@@ -135,5 +135,11 @@ def _evidence(study: Study) -> Evidence | None:
         cer_increase=Estimate.of(proof.cer_increase),
         wer=read.wer if read else None,
         baseline_wer=shipped.wer if shipped else None,
+        shipped_failure=_sentence(study.shipped_failure),
+        baseline_settings=dict(proof.a.settings) if study.shipped_failure else None,
         accuracy_is_drift=Caution.NO_GROUND_TRUTH.sentence in study.cautions,
     )
+
+
+def _sentence(failure: Failure | None) -> str | None:
+    return f"{failure.kind} while {failure.stage}: {failure.message}" if failure else None

@@ -11,7 +11,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from typing import IO, Any, NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from engines.interface import Machine
+from harness import environments
 from harness.counters import CounterSampler
 from harness.data import PageRef
 from harness.values import Block, CounterSample, Failure, FailureKind, Measurement, PageRecord, Variant
@@ -128,6 +128,7 @@ class Session:
         self._sample_counters = sample_counters
         self._folder = folder
         self._page_ids = [page.id for page in pages]
+        self._engine = variant.engine
         self._replicas = int(variant.settings.get("replicas", 1))
         self._workers: list[_Worker] = []
         self._blocks: list[Block] = []
@@ -165,21 +166,17 @@ class Session:
         `deadline_s` is the time allowed, in seconds. Raises TrialFailedError.
         """
         began = time.perf_counter()
+        spec = str(self._folder / "spec.json")
         for number in range(self._replicas):
             group = self._workers[0].process.pid if self._workers else 0
-            command = [
-                sys.executable,
-                "-P",
-                "-X",
-                "faulthandler",
-                "-m",
-                "harness.worker",
-                str(self._folder / "spec.json"),
-                str(number),
-            ]
+            command = environments.command(self._engine, "harness.worker", spec, str(number))
             try:
                 self._workers.append(_Worker(command, self._folder / f"stderr-{number}.log", group))
-            except OSError:  # the first worker has died already, and its process group with it
+            except OSError as error:
+                if not self._workers:
+                    message = f"the worker cannot be started with {command[0]}: {error.strerror}"
+                    raise TrialFailedError(Failure(FailureKind.UNSUPPORTED, "open", message)) from error
+                # The first worker has died already, and its process group with it.
                 self._raise_death(self._workers[0], "open")
         if self._sample_counters:
             self._sampler = CounterSampler(self._workers[0].process.pid, self._machine)

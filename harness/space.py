@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from engines import registry
 from engines.interface import Choice, Engine, Knob, Machine, Setting
-from harness import pipeline
+from harness import environments, pipeline
 from harness.errors import UserError, unknown
 from harness.values import Variant
 
@@ -21,10 +20,7 @@ _WORDS: Mapping[str, bool] = {
 
 def load_engine(name: str, machine: Machine) -> Engine:
     """The engine of that name, usable on this machine. Raises UserError."""
-    try:
-        engine = registry.load(name)
-    except registry.UnknownEngineError as error:
-        raise unknown("engine", name, registry.names()) from error
+    engine = environments.find(name, machine)
     if reason := engine.unusable(machine):
         raise UserError(f"engine {name!r} cannot be used here: {reason}")
     return engine

@@ -250,9 +250,20 @@ class Study:
     cautions: tuple[str, ...] = ()
 
     @property
-    def baseline(self) -> TrialResult | None:
-        """The engine as its authors ship it, None where it was not measured."""
+    def shipped(self) -> TrialResult | None:
+        """The engine as its authors ship it, None where it was not tried."""
         return next((trial for trial in self.trials if trial.phase == "baseline"), None)
+
+    @property
+    def baseline(self) -> TrialResult | None:
+        """What everything is compared with: the engine as shipped, or what stands in for it where that fails."""
+        tried = (trial for trial in self.trials if trial.phase == "baseline")
+        return next((trial for trial in tried if isinstance(trial.outcome, Measurement)), self.shipped)
+
+    @property
+    def shipped_failure(self) -> Failure | None:
+        """Why the engine as shipped cannot run here, None where it can or was not tried."""
+        return self.shipped.outcome if self.shipped and isinstance(self.shipped.outcome, Failure) else None
 
 
 def with_settings(variant: Variant, **changes: Setting) -> Variant:

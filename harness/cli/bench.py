@@ -17,8 +17,10 @@ from harness.bottleneck import bottleneck
 from harness.cli.arguments import seconds
 from harness.cli.common import LoadedData, load_data, print_json, stderr
 from harness.config import TunedConfig, read_config
+from harness.describe import versions
+from harness.environments import versions_of
 from harness.errors import UserError
-from harness.machine import Caution, cautions, detect, fingerprint, resolve_device, versions
+from harness.machine import Caution, cautions, detect, fingerprint, resolve_device
 from harness.measure import Bench, measure, warmup_pages
 from harness.space import Space, load_engine, parse_settings
 from harness.stats import mean_interval, percentile
@@ -123,7 +125,7 @@ def summary(
 ) -> dict[str, Any]:
     """The document that `--json` prints. Figures that do not exist are null."""
     adapter = load_engine(variant.engine, machine)
-    recorded = versions((*adapter.packages(), "ocr-tune"))
+    recorded = versions_of(adapter) | versions(["ocr-tune"])
     latencies_ms = [1000 * page.seconds for page in measurement.pages]
     stage_ms = {
         stage: 1000 * statistics.fmean(page.stage_s.get(stage, 0.0) for page in measurement.pages)

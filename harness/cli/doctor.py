@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines import registry
+from harness import environments
 from harness.cli.common import print_json, stderr
 from harness.data import named_sets
+from harness.describe import versions
 from harness.machine import (
     available_devices,
     cautions,
@@ -16,7 +17,6 @@ from harness.machine import (
     fingerprint,
     load,
     noise_pct,
-    versions,
 )
 
 _NOISY_PCT = 5.0
@@ -37,7 +37,7 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         noise = noise_pct()
     state = load(machine)
     found = versions(_TOOLS)
-    engines = {name: registry.load(name).unusable(machine) for name in registry.names()}
+    engines = {name: environments.find(name, machine).unusable(machine) for name in environments.names()}
     document: dict[str, Any] = {
         "machine": {**asdict(machine), "cpu_flags": sorted(machine.cpu_flags)},
         "fingerprint": fingerprint(machine, found),

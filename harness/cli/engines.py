@@ -4,11 +4,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from engines import registry
 from engines.interface import UnsupportedError
+from harness import environments
 from harness.cli.common import print_json, stderr
 from harness.errors import UserError, unknown
-from harness.machine import detect, versions
+from harness.machine import detect
 from harness.space import Space, describe
 
 
@@ -39,9 +39,9 @@ def engines(
 
 
 def _fetch(name: str) -> int:
-    if name not in registry.names():
-        raise unknown("engine", name, registry.names())
-    steps = registry.fetch(name)
+    if name not in environments.names():
+        raise unknown("engine", name, environments.names())
+    steps = environments.fetch(name)
     if steps is None:
         raise UserError(f"engine {name!r} has nothing to fetch: its weights come with its package")
     console = stderr()
@@ -56,26 +56,31 @@ def _fetch(name: str) -> int:
 def _list(json: bool) -> int:
     machine = detect()
     rows = []
-    for name in registry.names():
-        engine = registry.load(name)
+    for name in environments.names():
+        engine = environments.find(name, machine)
+        python = environments.interpreter(name)
         rows.append(
             {
                 "engine": name,
                 "summary": engine.summary(),
                 "unusable": engine.unusable(machine),
-                "versions": versions(engine.packages()),
+                "versions": environments.versions_of(engine),
+                "python": str(python) if python else None,
             }
         )
     if json:
         print_json({"engines": rows})
         return 0
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("engine", "here", "what it is", box=None, pad_edge=False)
     for row in rows:
-        state = f"[red]no:[/] {row['unusable']}" if row["unusable"] else "[green]usable[/]"
-        table.add_row(str(row["engine"]), state, str(row["summary"]))
+        state = f"[red]no:[/] {escape(str(row['unusable']))}" if row["unusable"] else "[green]usable[/]"
+        if row["python"]:
+            state += f" [dim](under {escape(str(row['python']))})[/]"
+        table.add_row(str(row["engine"]), state, escape(str(row["summary"])))
     Console(highlight=False).print(table)
     return 0
 

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engines.interface import Machine
 from harness.cli.common import LoadedData, changed, load_data, print_json, stderr, thumbnail
 from harness.cli.tune import Request
 from harness.config import to_yaml
+from harness.describe import versions
+from harness.environments import versions_of
 from harness.errors import UserError
 from harness.experiments import read_experiment
-from harness.machine import cautions, detect, fingerprint, resolve_device, versions
+from harness.machine import cautions, detect, fingerprint, resolve_device
 from harness.outcome import comparison_of_best, tuned_config, unproven
 from harness.search.gate import Judgement
 from harness.search.tuner import Task, Tuner
@@ -86,7 +89,7 @@ def _folder(request: Request) -> RunFolder:
 
 
 def _header(request: Request, device: str, machine: Machine, loaded: LoadedData, spent_s: float) -> Study:
-    recorded = versions((*load_engine(request.engine, machine).packages(), "ocr-tune"))
+    recorded = versions_of(load_engine(request.engine, machine)) | versions(["ocr-tune"])
     return Study(
         id=secrets.token_hex(6),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -172,7 +175,7 @@ class Display:
         titles = {
             "baseline": "measuring the engine as shipped",
             "search": "searching",
-            "confirm": "proving the finalists side by side with the engine as shipped, on unseen pages",
+            "confirm": "proving the finalists side by side with the baseline, on unseen pages",
         }
         self._console.print(f"[bold]{titles[name]}")
         self._update(phase=name)
@@ -209,26 +212,33 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
     for caution in study.cautions:
         console.print(f"[yellow]caution[/] {caution}", soft_wrap=True)
     proof = comparison_of_best(study)
+    compared = f"{study.engine} as shipped"
+    if study.baseline and (failure := study.shipped_failure):
+        reason = escape(" ".join(failure.message.split()))
+        console.print(
+            f"[bold]{study.engine} as shipped fails here[/] ({failure.kind}: {reason})", soft_wrap=True
+        )
+        compared = f"the start that works in its place (#{study.baseline.number})"
     if study.best is None:
         console.print(
             "[bold red]Nothing met the constraints[/]: no variant was proven faster at that accuracy."
         )
         if close := unproven(study):
             console.print(_more_pages(close, study, folder), soft_wrap=True)
+    elif proof is None and study.baseline and study.best == study.baseline.variant:
+        console.print("[bold green]Settings that work[/]; none was proven faster at that accuracy:")
     elif proof is None:
         console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
     else:
         console.print(
-            f"[bold green]{proof.speedup.value:.2f} times faster[/] than {study.engine} as shipped "
+            f"[bold green]{proof.speedup.value:.2f} times faster[/] than {compared} "
             f"(95 % interval {proof.speedup.low:.2f} to {proof.speedup.high:.2f}), CER "
             f"{100 * proof.cer_a.value:.2f} % before and {100 * proof.cer_b.value:.2f} % after, on {proof.pages} "
             f"pages that the search never saw."
         )
     if study.best:
-        baseline = study.baseline
-        console.print(
-            f"  {changed(study.best, baseline.variant if baseline else study.best)}", soft_wrap=True
-        )
+        shipped = study.shipped
+        console.print(f"  {changed(study.best, shipped.variant if shipped else study.best)}", soft_wrap=True)
         console.print(f"config  {folder.best_yaml}", soft_wrap=True)
     console.print(f"report  {folder.report_html}", soft_wrap=True)
 

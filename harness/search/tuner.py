@@ -93,6 +93,8 @@ class _Progress:
     best: Variant | None = None
     cautions: list[str] = field(default_factory=list)
     references: tuple[ReferencePage, ...] = ()
+    baseline: int = 0
+    """Number of the trial that all others are compared with: not 0 where the engine as shipped fails."""
 
 
 class Tuner:
@@ -151,8 +153,8 @@ class Tuner:
             header.seed,
         )
         self._listener.phase("search")
-        for trial in earlier:
-            if trial.phase == "search":
+        for trial in self._state.trials:
+            if trial.phase == "search" or (trial.phase == "baseline" and self._state.baseline):
                 proposals.recall(self._judge(trial, baseline))
         page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
         confirm_s = plan.confirmation_s(header.budget_s, (baseline.cold_start_s, page_s))
@@ -167,34 +169,55 @@ class Tuner:
             proposals.tell(proposal, judgement)
             self._listener.judged(judgement, gate.incumbent(self._state.judgements))
         self._confirm(baseline)
+        if self._state.best is None and self._state.baseline:
+            # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
+            self._state.best = self._state.trials[self._state.baseline].variant
 
     def _baseline(self) -> Measurement:
-        """Measure the engine as its authors ship it, on as many pages of the search as its share of time allows."""
-        known = next((trial for trial in self._state.trials if trial.phase == "baseline"), None)
-        if known is None:
+        """Measure the engine as its authors ship it, or where that fails what stands in for it.
+
+        A failure is kept as a trial. Starts are listed boldest first, so the last one that works is nearest to the
+        engine as shipped, and the least likely to read worse than it would.
+        """
+        space, starts = self._task.space, self._task.experiment.start
+        for variant in dict.fromkeys(
+            (space.variant({}), *(space.suggested(start) for start in reversed(starts)))
+        ):
+            if self._state.trials and self._left_s() <= 0:
+                break
+            trial = self._tried(variant) or self._measure_baseline(variant)
+            if isinstance(trial.outcome, Measurement):
+                self._state.baseline = trial.number
+                if trial.number:
+                    self._state.cautions.append(Caution.STAND_IN.sentence)
+                self._use_drift_where_no_text(trial.outcome)
+                self._state.judgements.append(self._judge(trial, trial.outcome))
+                return trial.outcome
+        shipped = self._state.trials[0].outcome
+        assert isinstance(shipped, Failure)  # noqa: S101  a measurement would have been returned
+        raise UserError(_baseline_failed(shipped, self._task.header))
+
+    def _tried(self, variant: Variant) -> TrialResult | None:
+        """The trial of an earlier run in which this variant was, or was to be, the baseline."""
+        tried = (trial for trial in self._state.trials if trial.phase == "baseline")
+        return next((trial for trial in tried if trial.variant == variant), None)
+
+    def _measure_baseline(self, variant: Variant) -> TrialResult:
+        """Measure on as many pages of the search as the baseline's share of time allows."""
+        if not self._state.trials:
             self._listener.phase("baseline")
-            variant = self._task.space.variant({})
-            self._listener.trial(0, variant, "as shipped")
-            share_s = plan.BASELINE_SHARE * self._task.header.budget_s
-            pages = self._split.search[: plan.MAX_SEARCH_PAGES]
-            began = time.perf_counter()
+        self._listener.trial(len(self._state.trials), variant, "baseline")
+        share_s = plan.BASELINE_SHARE * self._task.header.budget_s
+        pages = self._split.search[: plan.MAX_SEARCH_PAGES]
+        began = time.perf_counter()
 
-            def spent(_: Sequence[Block]) -> str | None:
-                over = time.perf_counter() - began > share_s
-                return "as many pages as its share of the budget allows" if over else None
+        def spent(_: Sequence[Block]) -> str | None:
+            over = time.perf_counter() - began > share_s
+            return "as many pages as its share of the budget allows" if over else None
 
-            known = self._measure(
-                variant,
-                "baseline",
-                [[page] for page in pages],
-                deadline_s=self._left_s(),
-                stop=spent,
-            )
-        if isinstance(known.outcome, Failure):
-            raise UserError(_baseline_failed(known.outcome, self._task.header))
-        self._use_drift_where_no_text(known.outcome)
-        self._state.judgements.append(self._judge(known, known.outcome))
-        return known.outcome
+        size = block_pages([variant])
+        blocks = [pages[i : i + size] for i in range(0, len(pages), size)]
+        return self._measure(variant, "baseline", blocks, deadline_s=self._left_s(), stop=spent)
 
     def _use_drift_where_no_text(self, baseline: Measurement) -> None:
         """Without any ground truth the baseline's own output is the reference: figures are then drift, not CER."""
@@ -264,10 +287,11 @@ class Tuner:
         known = self._state.scores
         if isinstance(trial.outcome, Measurement) and trial.number not in known:
             known[trial.number] = bench.score(trial.outcome.pages)
-        if 0 not in known:
-            known[0] = bench.score(baseline.pages)
+        reference = self._state.baseline
+        if reference not in known:
+            known[reference] = bench.score(baseline.pages)
         judgement = gate.judge(
-            trial, baseline, self._task.header.constraints, known.get(trial.number, []), known[0]
+            trial, baseline, self._task.header.constraints, known.get(trial.number, []), known[reference]
         )
         if trial.phase == "search":
             self._state.judgements.append(judgement)
@@ -279,7 +303,7 @@ class Tuner:
         if not chosen:
             return
         self._listener.phase("confirm")
-        base = self._task.space.variant({})
+        base = self._state.trials[self._state.baseline].variant
         page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
         costs = [
             (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, page_s / math.exp(j.log_speedup))

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from harness.values import Comparison, Interval, Verdict
-from reports.blocks import Answer, Block, Figure
-from reports.sections.phrases import ARROW, arrow, machine_line, ratio_range
+from reports.blocks import Answer, Block, Figure, Notices
+from reports.sections.phrases import ARROW, arrow, changed, machine_line, ratio_range
 from reports.view import Run
 from reports.words import (
     DASH,
@@ -24,7 +24,23 @@ from reports.words import (
 
 def answer(run: Run) -> Sequence[Block]:
     """The headline, its sentence, and the figures that it rests on."""
-    return [_verdict(run)]
+    return [_verdict(run), *_shipped_failure(run)]
+
+
+def _shipped_failure(run: Run) -> Sequence[Block]:
+    """That the engine as shipped does not work here, and what stands in for it."""
+    failure = run.study.shipped_failure
+    if failure is None:
+        return []
+    sentences = [
+        f"{run.study.engine} as shipped fails here ({failure.kind} while {failure.stage}): {failure.message}"
+    ]
+    if run.baseline:
+        settings = changed(run, run.baseline.variant)
+        sentences.append(
+            f"The baseline is therefore a start that works, trial {run.baseline.number}: {settings}"
+        )
+    return [Notices(sentences)]
 
 
 def _verdict(run: Run) -> Answer:
@@ -34,6 +50,10 @@ def _verdict(run: Run) -> Answer:
     if study.best is None:
         return _nothing_chosen(run)
     if study.baseline and study.best == study.baseline.variant:
+        if study.shipped_failure:
+            line = f"Settings with which {study.engine} works here"
+            sentence = f"None of the {count(len(run.trials), 'trial')} was shown to be faster. {_bounds(run)}"
+            return Answer("neutral", line, sentence, _figures(run))
         line = f"Keep the defaults of {study.engine}"
         sentence = f"None of the {count(len(run.trials), 'trial')} was shown to be faster. {_bounds(run)}"
         return Answer("neutral", line, sentence, _figures(run))

@@ -24,7 +24,7 @@ def value(setting: Setting | None) -> str:
 
 
 def changed(run: Run, variant: Variant) -> str:
-    """The settings in which `variant` differs from the baseline, in a line."""
+    """The settings in which `variant` differs from the defaults, in a line."""
     return ", ".join(f"{name}={value(after)}" for name, (_, after) in run.changes(variant).items()) or DASH
 
 

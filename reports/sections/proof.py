@@ -12,7 +12,7 @@ from reports.words import DASH, factor, number, percent, points, points_range
 
 
 def settings(run: Run) -> Sequence[Block]:
-    """Settings that differ from the baseline, and commands that use them."""
+    """Settings that differ from the defaults, and commands that use them."""
     study = run.study
     if study.best is None:
         return []
@@ -20,7 +20,7 @@ def settings(run: Run) -> Sequence[Block]:
     changes = run.changes(study.best)
     if changes:
         rows = [Row((name, value(before), value(after))) for name, (before, after) in changes.items()]
-        columns = (text("Setting"), text("Baseline"), text("Best"))
+        columns = (text("Setting"), text("Default"), text("Best"))
         blocks.append(Table("Settings that differ from the engine as its authors ship it", columns, rows))
     else:
         blocks.append(Prose("The chosen settings are those of the engine as its authors ship it."))
@@ -49,7 +49,7 @@ def confirmation(run: Run) -> Sequence[Block]:
     if failed:
         blocks.append(Notices(failed))
     settings_of = [Row((name, changed(run, c.b))) for name, c in named]
-    table = Table("Settings that differ from the baseline", (text("Finalist"), long("Settings")), settings_of)
+    table = Table("Settings that differ from the defaults", (text("Finalist"), long("Settings")), settings_of)
     return [*blocks, Folded("What the finalists set", [table])]
 
 

@@ -24,7 +24,7 @@ def failures(run: Run) -> Sequence[Block]:
         text("Kind"),
         text("While"),
         long("Message"),
-        long("Settings that differ from the baseline"),
+        long("Settings that differ from the defaults"),
     )
     rows = [
         Row(
@@ -130,7 +130,7 @@ def trials(run: Run) -> Sequence[Block]:
             num("p95, ms"),
         ),
         *(num(run.error_name), num("Peak, MiB"), num("Cold start, s"), num("Cost, s")),
-        *(long("Settings that differ from the baseline"), long("Note")),
+        *(long("Settings that differ from the defaults"), long("Note")),
     )
     table = Table("All trials, in order", columns, [_trial_row(run, trial) for trial in run.trials])
     return [Downloads(files), Folded(f"Show {count(len(run.trials), 'trial')}", [table])]

@@ -34,7 +34,7 @@ def pareto(run: Run) -> Sequence[Block]:
     by_number = {trial.number: trial for trial in shown}
     columns = (
         *(text("Trial"), text("Role"), num("Pages/s"), num("Against baseline"), num(run.error_name)),
-        *(num("Change, points"), long("Settings that differ from the baseline")),
+        *(num("Change, points"), long("Settings that differ from the defaults")),
     )
     front_rows = sorted(front, key=lambda n: -(by_number[n].pages_per_second or 0))
     others = [

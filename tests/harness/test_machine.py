@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from engines.interface import Gpu, Machine
+from harness.describe import versions
 from harness.errors import UserError
 from harness.machine import (
     Caution,
@@ -29,7 +30,6 @@ from harness.machine import (
     load,
     noise_pct,
     resolve_device,
-    versions,
 )
 
 GPU = Gpu(0, "NVIDIA H200", 143771, "570.1")

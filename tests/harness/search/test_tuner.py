@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from engines.interface import Setting
 from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import Caution, detect
+from harness.outcome import tuned_config
 from harness.search.gate import Judgement
 from harness.search.tuner import Task, Tuner, winner
 from harness.space import Space
@@ -24,6 +26,7 @@ from harness.values import (
     Variant,
     Verdict,
 )
+from reports import render
 from tests.pages import page_set
 
 MACHINE = detect()
@@ -164,6 +167,65 @@ def test_a_baseline_that_cannot_be_measured_is_said_plainly(scripted: str, tmp_p
     space = Space("scripted", "cpu", tuple(slow))
     with pytest.raises(UserError, match="too short to measure scripted as shipped"):
         tuner(tmp_path, Task(work.header, work.pages, space, work.experiment)).run()
+
+
+def failing_as_shipped(work: Task, start: list[dict[str, Setting]]) -> Task:
+    """The same work on an engine that crashes with its defaults."""
+    knobs = [replace(knob, default="segfault") if knob.name == "fault" else knob for knob in work.space.knobs]
+    space = Space("scripted", "cpu", tuple(knobs))
+    return Task(work.header, work.pages, space, work.experiment.model_copy(update={"start": start}))
+
+
+def test_where_the_engine_as_shipped_crashes_the_last_start_that_works_stands_in(
+    scripted: str, tmp_path: Path
+) -> None:
+    start: list[dict[str, Setting]] = [
+        {"fault": "none", "page_ms": 10},
+        {"fault": "none", "page_ms": 10, "garbled_pct": 10},
+        {"fault": "none", "page_ms": 40},
+        {"fault": "raise_on_open"},
+    ]
+    study = tuner(tmp_path, failing_as_shipped(task(tmp_path, FAST), start)).run()
+    tried = [trial for trial in study.trials if trial.phase == "baseline"]
+    assert [trial.variant.settings["fault"] for trial in tried] == ["segfault", "raise_on_open", "none"]
+    assert study.shipped_failure is not None
+    assert study.shipped_failure.kind is FailureKind.CRASH
+    assert study.baseline is tried[-1]
+    assert study.best is not None
+    assert study.best.settings["page_ms"] == 10
+    assert study.best.settings["garbled_pct"] == 0
+    assert {comparison.a for comparison in study.comparisons} == {tried[-1].variant}
+    assert Caution.STAND_IN.sentence in study.cautions
+    searched = [trial.variant for trial in study.trials if trial.phase == "search"]
+    assert not {trial.variant for trial in tried} & set(searched)
+    config = tuned_config(study)
+    assert config is not None
+    assert config.evidence is not None
+    assert config.evidence.shipped_failure is not None
+    assert "SIGSEGV" in config.evidence.shipped_failure
+    assert config.evidence.baseline_settings == tried[-1].variant.settings
+    page = render([study])
+    assert "scripted as shipped fails here (crash while warm-up)" in page
+    assert "trial 2: boost=false, fault=none, page_ms=40" in page or "trial 2: fault=none, page_ms=40" in page
+
+
+def test_a_stand_in_that_nothing_beats_is_chosen_because_it_works(scripted: str, tmp_path: Path) -> None:
+    slow = Experiment(search={"page_ms": [40], "fault": ["none"]})
+    work = failing_as_shipped(task(tmp_path, slow, budget_s=15.0), [{"fault": "none", "page_ms": 5}])
+    study = tuner(tmp_path, work).run()
+    assert study.baseline is not None
+    assert study.baseline.number == 1
+    assert study.best == study.baseline.variant
+    assert "Settings with which scripted works here" in render([study])
+
+
+def test_an_engine_that_fails_with_every_start_is_refused_with_its_own_failure(
+    scripted: str, tmp_path: Path
+) -> None:
+    work = failing_as_shipped(task(tmp_path, FAST), [{"fault": "raise_on_open"}])
+    with pytest.raises(UserError, match=r"scripted as shipped cannot be measured here \(crash\): .*SIGSEGV"):
+        tuner(tmp_path, work).run()
+    assert [trial.phase for trial in RunFolder.create(tmp_path / "run").trials()] == ["baseline"] * 2
 
 
 def test_a_full_disk_loses_nothing_that_was_measured(
