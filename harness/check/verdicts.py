@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 
@@ -110,9 +110,13 @@ def findings(
 def _throughput(rounds: Sequence[Round], tolerances: Tolerances) -> Finding:
     log_ratios = [result.log_ratios[0] for result in rounds]
     ratio = stats.speedup(log_ratios, sequential=True)
+    # A round's pages are those of both sides, and medians are what one disturbed round cannot move.
     rates = [
-        sum(len(block.pages) for result in rounds for block in result.blocks[side])
-        / sum(block.wall_s for result in rounds for block in result.blocks[side])
+        median(
+            sum(len(block.pages) for block in result.blocks[side])
+            / sum(block.wall_s for block in result.blocks[side])
+            for result in rounds
+        )
         for side in (0, 1)
     ]
     return Finding(
