@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import measure
 from harness.check.builds import Build
 from harness.check.verdicts import Finding, Outcome, Tolerances, findings, speed_outcome
 from harness.measure import Bench, Round, SideFailedError, first_reading
 from harness.values import Variant
+
+_ROUNDS = 8
+"""More than a comparison of speed alone needs: memory and cold start have one value a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,15 @@ def gate(
             (baseline.variant, current.variant),
             settled,
             budget_s=budget_s,
+            rounds=_ROUNDS,
             interpreters=(baseline.build.interpreter, current.build.interpreter),
         ):
             rounds.append(result)
     except SideFailedError as failed:
         side = failed.side
+        if not rounds and side == 1 and (cause := _failure_alone(bench, baseline)):
+            # What breaks both sides, such as a model file that is gone, is no regression of the current one.
+            side, failed = 0, cause
         failure = f"{failed.failure.kind} during {failed.failure.stage}: {failed.failure.message}"
     read = [list(first_reading(result.blocks[which] for result in rounds).values()) for which in (0, 1)]
     errors = [sum(record.error is not None for record in records) for records in read]
@@ -75,3 +82,12 @@ def gate(
         else ()
     )
     return Gated(found, len(rounds), len(read[0]), time.perf_counter() - began, side, failure)
+
+
+def _failure_alone(bench: Bench, side: Side) -> SideFailedError | None:
+    alone = replace(bench, folder=bench.folder / "alone")
+    try:
+        measure.interleaved_round(alone, (side.variant,), [0], 0, (side.build.interpreter,))
+    except SideFailedError as failed:
+        return failed
+    return None
