@@ -168,6 +168,7 @@ def test_defaults_are_the_plain_loop() -> None:
         "pages_per_call": 1,
         "prefetch": 0,
         "decode_threads": 1,
+        "slowdown_pct": 0,
     }
 
 
