@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from engines import registry
-from engines.interface import Engine, Knob, Machine, Reader, Settings, StageTimer, UnsupportedError
+from engines.interface import Engine, Knob, Machine, Page, Reader, Settings, StageTimer, UnsupportedError
 from harness import describe
 from harness.errors import UserError, unknown
 
@@ -135,14 +135,22 @@ def interpreter(name: str) -> Path | None:
     return None if entry is None or entry.python == Path(sys.executable) else entry.python
 
 
-def command(name: str, module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of the tool where an engine runs."""
-    return _command(interpreter(name), module, *arguments)
+def calibrate(name: str, pages: Iterable[Page]) -> Settings:
+    """What an engine makes of sample pages; an engine elsewhere is given none, for pages do not cross over."""
+    return {} if interpreter(name) else registry.calibrate(name, pages)
 
 
-def _command(python: Path | None, module: str, *arguments: str) -> list[str]:
-    if python is None:
-        return [sys.executable, "-P", "-X", "faulthandler", "-m", module, *arguments]
+def command(name: str, module: str, *arguments: str, python: Path | None = None) -> list[str]:
+    """The command that runs a module of the tool where an engine runs.
+
+    An engine without an interpreter of its own runs under `python`, by default this one, which has the tool itself.
+    """
+    if elsewhere := interpreter(name):
+        return _command_elsewhere(elsewhere, module, *arguments)
+    return [str(python or sys.executable), "-P", "-X", "faulthandler", "-m", module, *arguments]
+
+
+def _command_elsewhere(python: Path, module: str, *arguments: str) -> list[str]:
     # Isolated: neither the user's site nor PYTHONPATH may bring packages of another environment in.
     elsewhere = str(Path(__file__).with_name("elsewhere.py"))
     return [str(python), "-I", "-X", "faulthandler", elsewhere, module, *arguments]
@@ -187,7 +195,7 @@ def _read(path: Path) -> UserConfig:
 @cache
 def _ask(name: str, python: Path, machine: Machine) -> Answers:
     """What an engine says of itself under `python`; where it cannot be asked, why it is unusable."""
-    arguments = _command(python, "harness.describe", name, describe.machine_json(machine))
+    arguments = _command_elsewhere(python, "harness.describe", name, describe.machine_json(machine))
     try:
         child = subprocess.run(arguments, capture_output=True, text=True, timeout=_ANSWER_S, check=True)
         return _ANSWERS.validate_python(json.loads(child.stdout))
@@ -204,7 +212,7 @@ def _ask(name: str, python: Path, machine: Machine) -> Answers:
 
 
 def _fetch(name: str, python: Path) -> Iterator[str]:
-    arguments = _command(python, "harness.describe", name, describe.FETCH)
+    arguments = _command_elsewhere(python, "harness.describe", name, describe.FETCH)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         try:
             child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True)

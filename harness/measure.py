@@ -7,7 +7,7 @@ log(t_A / t_B), one side at a time and in an order that a coin decides, by 3 %.
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +27,7 @@ from harness.values import (
     Measurement,
     PageRecord,
     ReferencePage,
+    Round,
     Variant,
     Verdict,
 )
@@ -106,15 +107,6 @@ def measure(
         return failed.failure, note
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round: the blocks and cold start of each side, and log(t_first / t_side) of each but the first."""
-
-    blocks: tuple[tuple[Block, ...], ...]
-    cold_start_s: tuple[float, ...]
-    log_ratios: tuple[float, ...]
-
-
 class SideFailedError(Exception):
     """One side of a comparison could not be measured."""
 
@@ -123,9 +115,16 @@ class SideFailedError(Exception):
         self.side, self.failure = side, failure
 
 
-def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int) -> Round:
+def interleaved_round(
+    bench: Bench,
+    variants: Sequence[Variant],
+    pages: Sequence[int],
+    number: int,
+    interpreters: Sequence[Path | None] = (),
+) -> Round:
     """One round over `pages`: fresh processes, random order of start, one side at a time, a coin for each block.
 
+    `interpreters` are the Pythons of the sides, None for this one; none at all where every side runs in this one.
     Raises SideFailedError.
     """
     draw = random.Random(f"{bench.seed}/{number}")
@@ -142,9 +141,12 @@ def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence
                     bench.folder / f"round-{number:02d}-{side}",
                     bench.machine,
                     sample_counters=False,
+                    interpreter=interpreter,
                 )
             )
-            for side, variant in enumerate(variants)
+            for side, (variant, interpreter) in enumerate(
+                zip(variants, interpreters or [None] * len(variants), strict=True)
+            )
         ]
         for side in draw.sample(sides, len(sides)):
             try:
@@ -160,6 +162,7 @@ def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence
                     blocks[side].append(sessions[side].read(block, SLOWEST_PAGE_S * len(block)))
                 except TrialFailedError as failed:
                     raise SideFailedError(side, failed.failure) from failed
+        peaks = tuple(session.peak_rss_mib() for session in sessions)
     ratios = tuple(
         stats.round_value(
             [
@@ -173,6 +176,7 @@ def interleaved_round(bench: Bench, variants: Sequence[Variant], pages: Sequence
         tuple(tuple(side) for side in blocks),
         tuple(session.measurement().cold_start_s for session in sessions),
         ratios,
+        peaks,
     )
 
 
@@ -207,27 +211,48 @@ def compare(
 
     Every page is read at least once unless the budget ends first; the accuracy is that of those pages.
     """
-    clock = _Deadline(budget_s)
     results: list[Round] = []
+
+    def settled(log_ratios: Sequence[float]) -> bool:
+        interval = stats.speedup(log_ratios, sequential=True)
+        progress(len(log_ratios), interval)
+        return stats.verdict(interval) is not Verdict.INCONCLUSIVE
+
     failure = None
-    for number, pages in enumerate(round_pages(len(bench.pages), (a, b), bench.seed, rounds)):
-        began_s = clock.spent()
-        try:
-            results.append(interleaved_round(bench, (a, b), pages, number))
-        except SideFailedError as failed:
-            side = "AB"[failed.side]
-            failure = (
-                f"{side} ({(a, b)[failed.side].engine}): {failed.failure.kind}: {failed.failure.message}"
-            )
-            break
-        interval = stats.speedup([result.log_ratios[0] for result in results], sequential=True)
-        progress(number + 1, interval)
-        settled = stats.verdict(interval) is not Verdict.INCONCLUSIVE
-        if number + 1 >= rounds and settled:
-            break
-        if clock.left() < 1.2 * (clock.spent() - began_s):
-            break
+    try:
+        for result in rounds_until(bench, (a, b), settled, budget_s=budget_s, rounds=rounds):
+            results.append(result)
+    except SideFailedError as failed:
+        side = "AB"[failed.side]
+        failure = f"{side} ({(a, b)[failed.side].engine}): {failed.failure.kind}: {failed.failure.message}"
     return comparison(bench, a, b, results, 1, sequential=True, failure=failure)
+
+
+def rounds_until(
+    bench: Bench,
+    sides: tuple[Variant, Variant],
+    settled: Callable[[Sequence[float]], bool],
+    *,
+    budget_s: float,
+    rounds: int = ROUNDS,
+    interpreters: Sequence[Path | None] = (),
+) -> Iterator[Round]:
+    """Interleaved rounds of two sides until `settled` by their log-ratios, or until no other fits the budget.
+
+    At least `rounds` rounds, which read every page once, unless the budget, in seconds, ends first.
+    Raises SideFailedError.
+    """
+    clock = _Deadline(budget_s)
+    log_ratios: list[float] = []
+    for number, pages in enumerate(round_pages(len(bench.pages), sides, bench.seed, rounds)):
+        began_s = clock.spent()
+        result = interleaved_round(bench, sides, pages, number, interpreters)
+        yield result
+        log_ratios.append(result.log_ratios[0])
+        if settled(log_ratios) and number + 1 >= rounds:
+            return
+        if clock.left() < 1.2 * (clock.spent() - began_s):
+            return
 
 
 def comparison(
@@ -244,7 +269,7 @@ def comparison(
     log_ratios = tuple(result.log_ratios[side - 1] for result in rounds)
     interval = stats.speedup(log_ratios, sequential=sequential)
     scores_a, scores_b = (
-        bench.score(list(_first_reading(result.blocks[which] for result in rounds).values()))
+        bench.score(list(first_reading(result.blocks[which] for result in rounds).values()))
         for which in (0, side)
     )
     unknown = Interval(math.nan, math.nan, math.nan)
@@ -263,9 +288,8 @@ def comparison(
     )
 
 
-def _first_reading(
-    rounds: Iterator[tuple[Block, ...]] | Sequence[tuple[Block, ...]],
-) -> dict[str, PageRecord]:
+def first_reading(rounds: Iterable[tuple[Block, ...]]) -> dict[str, PageRecord]:
+    """Each page of one side's blocks as it was read the first time, by page id."""
     first: dict[str, PageRecord] = {}
     for blocks in rounds:
         for block in blocks:

@@ -71,6 +71,13 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
             "threads that decode pages ahead, in each replica",
             when={"prefetch": tuple(range(1, 65))},
         ),
+        Knob(
+            "slowdown_pct",
+            "pipeline",
+            Ordered((0,), high=100),
+            0,
+            "slows every call by this share, to see whether a check notices; never searched",
+        ),
     )
 
 
@@ -96,6 +103,7 @@ class Pipeline:
     pages_per_call: int
     prefetch: int
     decode_threads: int
+    slowdown_pct: float = 0.0
 
     @classmethod
     def of(
@@ -118,6 +126,7 @@ class Pipeline:
             pages_per_call=int(settings["pages_per_call"]),
             prefetch=int(settings["prefetch"]),
             decode_threads=int(settings.get("decode_threads", 1)),
+            slowdown_pct=float(settings.get("slowdown_pct", 0)),
         )
 
     @property
@@ -156,6 +165,7 @@ class Pipeline:
         if not items:
             return
         pages = [item.page for item in items if item.page is not None]
+        began = time.perf_counter()
         try:
             texts = self.reader.read(pages)
         except OutOfMemoryError as error:
@@ -176,6 +186,7 @@ class Pipeline:
                 yield from self._call([item], retreats)
             return
         _check(texts, pages)
+        self._slow_down(began, items)
         done = time.perf_counter()
         stages = {name: seconds / len(items) for name, seconds in self.timer.take().items()}
         for item, text in zip(items, texts, strict=True):
@@ -189,6 +200,15 @@ class Pipeline:
                     retreats=retreats,
                 ),
             )
+
+    def _slow_down(self, began: float, items: Sequence[_Decoded]) -> None:
+        """Compute nothing for `slowdown_pct` of the call, decoding included where nothing hides it."""
+        if not self.slowdown_pct:
+            return
+        now = time.perf_counter()
+        cost_s = now - began + (0.0 if self.prefetch else sum(item.decode_s for item in items))
+        while time.perf_counter() < now + self.slowdown_pct / 100 * cost_s:
+            pass  # busy as a slower program would be: sleeping would leave the core to the other side
 
     def _failed(self, item: _Decoded, error: str, retreats: int = 0) -> PageRecord:
         return PageRecord(

@@ -8,12 +8,13 @@ is noticed by the end of its pipe. Failures are raised as `TrialFailedError`, wh
 import contextlib
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -54,7 +55,9 @@ def core_shares(cores: Sequence[int], replicas: int) -> list[list[int]]:
 class _Worker:
     """One replica: its process and the unread part of its answers."""
 
-    def __init__(self, command: Sequence[str], stderr: Path, process_group: int) -> None:
+    def __init__(
+        self, command: Sequence[str], stderr: Path, process_group: int, environment: Mapping[str, str]
+    ) -> None:
         with stderr.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
@@ -62,6 +65,7 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 process_group=process_group,
+                env=environment,
             )
         self.stderr = stderr
         self.window = 1
@@ -112,6 +116,7 @@ class _Worker:
 class Session:
     """One variant, opened and warm, ready to read blocks of pages. Use as a context manager.
 
+    `interpreter` is the Python of another environment whose build is to be measured, None for this one.
     Side effect: writes the spec and the workers' stderr into `folder`.
     """
 
@@ -123,7 +128,9 @@ class Session:
         machine: Machine,
         *,
         sample_counters: bool = True,
+        interpreter: Path | None = None,
     ) -> None:
+        self._interpreter = interpreter
         self._machine = machine
         self._sample_counters = sample_counters
         self._folder = folder
@@ -169,9 +176,12 @@ class Session:
         spec = str(self._folder / "spec.json")
         for number in range(self._replicas):
             group = self._workers[0].process.pid if self._workers else 0
-            command = environments.command(self._engine, "harness.worker", spec, str(number))
+            command = environments.command(
+                self._engine, "harness.worker", spec, str(number), python=self._interpreter
+            )
+            stderr = self._folder / f"stderr-{number}.log"
             try:
-                self._workers.append(_Worker(command, self._folder / f"stderr-{number}.log", group))
+                self._workers.append(_Worker(command, stderr, group, self._environment()))
             except OSError as error:
                 if not self._workers:
                     message = f"the worker cannot be started with {command[0]}: {error.strerror}"
@@ -231,6 +241,17 @@ class Session:
         """Kill the whole process group at once."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._workers[0].process.pid, signal.SIGKILL)
+
+    def peak_rss_mib(self) -> float | None:
+        """The sum of the replicas' largest resident sets so far, in MiB; None where the kernel does not say."""
+        peaks = [_peak_rss_mib(worker.process.pid) for worker in self._workers]
+        known = [peak for peak in peaks if peak is not None]
+        return sum(known) if known and len(known) == len(peaks) else None
+
+    def _environment(self) -> dict[str, str]:
+        # Modules of this environment on PYTHONPATH would hide those of another.
+        hidden = {"PYTHONPATH"} if self._interpreter else set()
+        return {name: value for name, value in os.environ.items() if name not in hidden}
 
     def measurement(self) -> Measurement:
         """What was measured so far. Counters are complete once the session is closed."""
@@ -315,6 +336,15 @@ class Session:
             ", as the kernel does when memory runs out" if killed else ""
         )
         self._fail(FailureKind.OOM if killed else FailureKind.CRASH, stage, message, worker)
+
+
+def _peak_rss_mib(pid: int) -> float | None:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found.group(1)) / 1024 if found else None
 
 
 def _exit_code(pid: int, flags: int) -> int | None:

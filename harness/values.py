@@ -166,6 +166,17 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """One round: the blocks and cold start of each side, and log(t_first / t_side) of each but the first."""
+
+    blocks: tuple[tuple[Block, ...], ...]
+    cold_start_s: tuple[float, ...]
+    log_ratios: tuple[float, ...]
+    peak_rss_mib: tuple[float | None, ...] = ()
+    """Of each side; None where the kernel does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """A and B on the same pages, interleaved over rounds of fresh processes."""
 

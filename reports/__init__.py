@@ -2,5 +2,6 @@
 
 from reports.page import preview, render
 from reports.tables import trials_csv
+from reports.trend import render_benchmarks, render_history
 
-__all__ = ["preview", "render", "trials_csv"]
+__all__ = ["preview", "render", "render_benchmarks", "render_history", "trials_csv"]

@@ -33,7 +33,7 @@ def render(
         for position, (study, folder) in enumerate(zip_longest(studies, run_dirs), start=1)
     ]
     engines = ", ".join(dict.fromkeys(f"{study.engine} on {study.device}" for study in studies))
-    return _html(
+    return page(
         title=f"OCR tuning: {engines}",
         subtitle=", ".join(f"{run.label}, {run.study.created}" for run in runs),
         sections=[(section, section.build(runs)) for section in SECTIONS],
@@ -45,20 +45,21 @@ def preview(name: str, pages: Sequence[tuple[ReferencePage, bytes | None]], tota
     """Pictures and ground truth of some `pages` of the `total` pages of data set `name`, as HTML text."""
     blocks = [
         PageDifference(
-            title=page.page_id,
-            note=", ".join(part for part in (page.set, page.language, f"profile {page.profile}") if part),
+            title=shown.page_id,
+            note=", ".join(part for part in (shown.set, shown.language, f"profile {shown.profile}") if part),
             image=image_uri(picture),
-            pieces=[Piece("same", page.text or "no ground truth")],
+            pieces=[Piece("same", shown.text or "no ground truth")],
         )
-        for page, picture in pages
+        for shown, picture in pages
     ]
     section = Section("pages", "Pages", lambda _: [], f"The first {len(pages):,} of {total:,}.")
-    return _html(f"Data set {name}", "Pictures and ground truth", [(section, [Panel("", blocks)])])
+    return page(f"Data set {name}", "Pictures and ground truth", [(section, [Panel("", blocks)])])
 
 
-def _html(
+def page(
     title: str, subtitle: str, sections: Sequence[tuple[Section, Sequence[Panel]]], *, several: bool = False
 ) -> str:
+    """The HTML text of sections that are built; those without a panel are left out."""
     shown = [
         {"id": section.id, "title": section.title, "lead": section.lead, "panels": panels}
         for section, panels in sections

@@ -70,6 +70,18 @@ def _interval(
     for unit, page, count in zip(units, pages, errors, strict=True):
         numerators[index[unit]] += count
         lengths[index[unit]] += page.characters.reference_length
+    return ratio_interval(numerators, lengths, floor=floor, draws=draws, seed=seed)
+
+
+def ratio_interval(
+    numerators: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+    *,
+    floor: float = -1.0,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """The sum of `numerators` over that of `lengths`, one of each a unit, with its 95 % interval."""
     value = float(numerators.sum() / lengths.sum())
     if len(lengths) == 1:
         return Interval(value, min(floor, value), max(1.0, value))

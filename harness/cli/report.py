@@ -1,4 +1,4 @@
-"""`tune report`: the HTML page of one or more runs."""
+"""`tune report`: the HTML page of one or more runs, of a history or of a pytest-benchmark file."""
 
 import sys
 from pathlib import Path
@@ -12,12 +12,12 @@ from harness.store import RunFolder, write_atomic
 
 
 def report(*runs: Path, o: Annotated[Path | None, Parameter(name=["-o", "--output"])] = None) -> int:
-    """Write the HTML page of one or more runs, side by side.
+    """Write the HTML page of one or more runs, side by side, of a history of checks, or of pytest-benchmark's JSON.
 
     Parameters
     ----------
     runs
-        Run folders of `tune`.
+        Run folders of `tune`; or one folder of `tune check --history`, or one file of `pytest --benchmark-json`.
     o
         The page. Default: report.html in the run folder; with several runs it must be given.
     """
@@ -29,17 +29,38 @@ def report(*runs: Path, o: Annotated[Path | None, Parameter(name=["-o", "--outpu
         )
     if o is None and len(runs) > 1:
         raise UserError("with several runs, say where the page goes: -o compared.html")
+    if len(runs) == 1 and (made := _other_page(runs[0])):
+        return _write(o or made[0], made[1])
     folders = [RunFolder.existing(run) for run in runs]
     studies = [folder.study() for folder in folders]
     target = o or folders[0].report_html
+    if len(folders) == 1:
+        _keep(folders[0].trials_csv, trials_csv(studies[0]))
+    return _write(target, render(studies, run_dirs=[folder.root for folder in folders], thumbnail=thumbnail))
+
+
+def _other_page(source: Path) -> tuple[Path, str] | None:
+    """Default place and text of the page of a history or a benchmark file; None for a run folder."""
+    from harness.check.benchmarks import read_benchmarks
+    from harness.check.history import is_history, read
+    from reports import render_benchmarks, render_history
+
+    if source.suffix == ".json":
+        return source.with_suffix(".html"), render_benchmarks(source.name, read_benchmarks(source))
+    if is_history(source):
+        return source / "report.html", render_history(read(source))
+    return None
+
+
+def _keep(target: Path, text: str) -> None:
     try:
-        write_atomic(
-            target, render(studies, run_dirs=[folder.root for folder in folders], thumbnail=thumbnail)
-        )
-        if len(folders) == 1:
-            write_atomic(folders[0].trials_csv, trials_csv(studies[0]))
+        write_atomic(target, text)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}; choose another file with -o") from error
+
+
+def _write(target: Path, text: str) -> int:
+    _keep(target, text)
     stderr().print(f"report  {target}", soft_wrap=True)
     sys.stdout.write(f"{target}\n")
     return 0

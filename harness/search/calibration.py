@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from engines import registry
 from engines.interface import Page
+from harness import environments
 from harness.data import PageError, PageRef, decode
 from harness.errors import UserError
 from harness.search.plan import Split
@@ -21,7 +21,7 @@ def calibrated(space: Space, pages: Sequence[PageRef], split: Split) -> Space:
     # Any prefix of the search's pages is a fair sample of all strata.
     sample = (pages[index] for index in split.search[:MAX_PAGES])
     try:
-        return space.fixed(registry.calibrate(space.engine, _decoded(sample)))
+        return space.fixed(environments.calibrate(space.engine, _decoded(sample)))
     except OSError as error:
         raise UserError(
             f"cannot keep calibration pages in the cache folder ({error.strerror}): "

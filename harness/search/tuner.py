@@ -20,7 +20,6 @@ from harness.experiments import Experiment
 from harness.machine import Caution
 from harness.measure import (
     Bench,
-    Round,
     SideFailedError,
     block_pages,
     comparison,
@@ -40,6 +39,7 @@ from harness.values import (
     FailureKind,
     Measurement,
     ReferencePage,
+    Round,
     Study,
     TrialResult,
     Variant,

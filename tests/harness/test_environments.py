@@ -260,12 +260,12 @@ def test_an_engine_given_this_very_interpreter_runs_as_any_other(configure: Conf
 
 
 def test_the_other_environment_sees_no_package_of_this_one(interpreters: dict[str, Path]) -> None:
-    arguments = environments._command(interpreters["old"], "harness.describe", "rapidocr", "{}")
+    arguments = environments._command_elsewhere(interpreters["old"], "harness.describe", "rapidocr", "{}")
     script = "import importlib.util as u, json; print(json.dumps([u.find_spec('pydantic') is None]))"
     python = arguments[:2]
     answer = subprocess.run([*python, "-c", script], capture_output=True, check=True, env=dict(os.environ))
     assert json.loads(answer.stdout) == [True]
     machine = describe.machine_json(MACHINE)
-    arguments = environments._command(interpreters["old"], "harness.describe", "rapidocr", machine)
+    arguments = environments._command_elsewhere(interpreters["old"], "harness.describe", "rapidocr", machine)
     found = json.loads(subprocess.run(arguments, capture_output=True, check=True).stdout)
     assert "not installed" in found["unusable"]

@@ -1,8 +1,9 @@
 """The page pipeline with readers made for the purpose."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -167,4 +168,24 @@ def test_defaults_are_the_plain_loop() -> None:
         "pages_per_call": 1,
         "prefetch": 0,
         "decode_threads": 1,
+        "slowdown_pct": 0,
     }
+
+
+def test_the_slowdown_is_off_and_has_nothing_to_search() -> None:
+    (knob,) = (knob for knob in knobs(MACHINE) if knob.name == "slowdown_pct")
+    assert (knob.default, knob.domain.values) == (0, (0,))
+    assert knob.domain.admits(8)
+
+
+def test_a_slowdown_takes_its_share_of_the_call_and_leaves_the_text_alone() -> None:
+    class Slow(Reader):
+        def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
+            end = time.perf_counter() + 0.02
+            while time.perf_counter() < end:
+                pass
+            return super().read(pages)
+
+    ((_, record),) = replace(pipeline(Slow()), slowdown_pct=100).read([0])
+    assert record.text == "text of p0"
+    assert record.seconds >= 0.04  # a lower bound: load can only add to it

@@ -1,0 +1,183 @@
+"""Another build beside this one: a git revision or a package version, installed into an environment of its own.
+
+The environment sees every package of this one and hides only what the other build brings, so that both sides differ
+in nothing else. It is kept by what it is made of and used again.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from harness.errors import UserError
+
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?\s*(==|~=|@|>=|<=|<|>).+")
+_INSTALL_S = 1800.0
+_TAIL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What is installed on one side of a check."""
+
+    name: str
+    """As it was asked for; `this` for the environment of this process."""
+    interpreter: Path | None = None
+    """Its Python, None for the one that runs this."""
+    commit: str | None = None
+
+
+def cache_folder() -> Path:
+    """Where environments are kept: `$OCR_TUNE_CACHE/builds` or that of the user."""
+    root = os.environ.get("OCR_TUNE_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return (Path(root) if root else Path(home) / "ocr-tune") / "builds"
+
+
+def commit_of(revision: str = "HEAD", folder: Path = Path()) -> str | None:
+    """The full name of a git revision in the repository around `folder`, None where there is none."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() or None
+
+
+def build(against: str, *, folder: Path = Path(), cache: Path | None = None) -> Build:
+    """The build that `against` names: a requirement such as rapidocr==3.9.0, or a git revision of `folder`.
+
+    Raises UserError where it does not exist or cannot be installed.
+    """
+    if against.startswith("-"):
+        raise UserError(f"--against {against!r} is neither a git revision nor a requirement")
+    if _REQUIREMENT.fullmatch(against):
+        return Build(against, _environment([against], against, cache or cache_folder()))
+    commit = commit_of(against, folder)
+    if commit is None:
+        raise UserError(
+            f"--against {against!r} is no git revision of the repository here; name one, "
+            "or a package with its version such as rapidocr==3.9.0"
+        )
+    with tempfile.TemporaryDirectory(prefix="ocr-tune-source-") as scratch:
+        source = Path(scratch)
+        _export(commit, folder, source)
+        interpreter = _environment([str(source)], f"{folder.resolve()}@{commit}", cache or cache_folder())
+    return Build(against, interpreter, commit)
+
+
+def packages(requirements: Sequence[str], *, cache: Path | None = None) -> Build:
+    """The build with these exact versions of packages. Raises UserError."""
+    name = " ".join(requirements)
+    return Build(name, _environment(requirements, name, cache or cache_folder()))
+
+
+def _export(commit: str, folder: Path, target: Path) -> None:
+    top = _run(["git", "-C", str(folder), "rev-parse", "--show-toplevel"], "find the top of the repository")
+    archive = target.with_suffix(".tar")
+    _run(
+        ["git", "-C", top.strip(), "archive", "--format=tar", "-o", str(archive), commit], f"export {commit}"
+    )
+    with tarfile.open(archive) as files:
+        files.extractall(target, filter="data")
+    archive.unlink()
+    if not any((target / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        raise UserError(
+            f"revision {commit[:12]} has no pyproject.toml at its top, so it cannot be installed; "
+            "pin the package that you use instead, such as --against rapidocr==3.9.0"
+        )
+
+
+def _environment(requirements: Sequence[str], identity: str, cache: Path) -> Path:
+    """The Python of the environment that has `requirements` on top of this one; `identity` says what they are."""
+    facts = [identity, sys.prefix, sys.version, _modules_here(), _installed_here()]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    final = cache / key
+    if not (final / ".complete").is_file():
+        shutil.rmtree(final, ignore_errors=True)
+        try:
+            _create(final, requirements)
+        except BaseException:
+            shutil.rmtree(final, ignore_errors=True)
+            raise
+        (final / ".complete").write_text(identity, encoding="utf-8")
+    return final / "bin" / "python"
+
+
+def _create(root: Path, requirements: Sequence[str]) -> None:
+    try:
+        venv.create(root, with_pip=False, symlinks=True)
+    except OSError as error:
+        raise UserError(f"cannot make an environment in {root}: {error.strerror}") from error
+    python = root / "bin" / "python"
+    question = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    own = Path(_run([str(python), "-c", question], "start the new environment").strip())
+    lines = [f"import site; site.addsitedir({path!r})" for path in _sites()]
+    (own / "base.pth").write_text("\n".join([*lines, *_modules_here(), ""]), encoding="utf-8")
+    if importlib.util.find_spec("pip"):
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+        command += ["--disable-pip-version-check", "--no-input"]
+    elif uv := shutil.which("uv"):
+        command = [uv, "pip", "install", "--quiet", "--python", str(python)]
+    else:
+        raise UserError("--against installs packages, and here is neither pip nor uv: install one of them")
+    _run([*command, "--", *requirements], f"install {' '.join(requirements)}")
+
+
+def _sites() -> list[str]:
+    return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
+
+
+def _modules_here() -> list[str]:
+    """Folders of PYTHONPATH, which the environment searches last."""
+    return [
+        str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry
+    ]
+
+
+def _installed_here() -> list[str]:
+    """Names of what is installed here: with other packages below it, an environment is another one."""
+    return sorted(path.name for site in _sites() for path in Path(site).glob("*.dist-info"))
+
+
+def _run(command: Sequence[str], moment: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_INSTALL_S, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"could not {moment}: {error}") from error
+    if done.returncode:
+        said = " ".join(done.stderr.split("\n")[-_TAIL - 1 :]).strip()
+        raise UserError(f"could not {moment}: {said or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def changed_since(recorded: dict[str, str], names: Sequence[str]) -> list[str]:
+    """Requirements that bring back the recorded versions of those packages that have another version now."""
+    changed = []
+    for name in names:
+        try:
+            now = distribution(name).version
+        except PackageNotFoundError:
+            continue
+        if name in recorded and recorded[name] != now:
+            changed.append(f"{name}=={recorded[name]}")
+    return changed

@@ -1,0 +1,241 @@
+"""`tune check`: the pinned good config and build beside the current ones."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from engines.interface import Machine
+from harness import environments
+from harness.check import builds, outputs
+from harness.check.builds import Build
+from harness.check.gate import Gated, Side, gate
+from harness.check.history import Night, Point, append
+from harness.check.outputs import CheckResult
+from harness.check.verdicts import Outcome, Tolerances, joint
+from harness.cli.arguments import seconds
+from harness.cli.common import LoadedData, load_data, print_json, stderr
+from harness.config import TunedConfig, read_config
+from harness.describe import versions
+from harness.environments import versions_of
+from harness.errors import UserError
+from harness.machine import cautions, describe, detect, fingerprint, resolve_device
+from harness.measure import Bench
+from harness.space import Space, load_engine
+from harness.store import write_atomic
+from harness.values import Variant
+
+_EXITS = {Outcome.PASS: 0, Outcome.REGRESSION: 1, Outcome.INCONCLUSIVE: 3}
+_HERE = Build("this build")
+_SAME = (
+    "same_sides: config and build are those of the baseline, so only the machine was tested; "
+    "name what to compare with --against or --config."
+)
+
+
+def check(
+    *,
+    baseline: Path,
+    config: Path | None = None,
+    against: str | None = None,
+    data: Annotated[list[str] | None, Parameter(negative="")] = None,
+    profile: str | None = None,
+    history: Path | None = None,
+    budget: Annotated[float, Parameter(converter=seconds)] = 300.0,
+    max_slowdown: float = Tolerances().max_slowdown,
+    max_cer_increase: float = Tolerances().max_cer_increase,
+    seed: int = 0,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    junit: Path | None = None,
+    markdown: Path | None = None,
+    github: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Is the current config and build still as fast and as accurate as the pinned one?
+
+    Exits 0 where it is, 1 for a regression, 3 where the budget was too short to tell.
+
+    Parameters
+    ----------
+    baseline
+        The pinned config, such as best.yaml.
+    config
+        The current config. Default: the pinned one.
+    against
+        Build of the baseline side: a git revision of the repository here, or a package version such as
+        rapidocr==3.9.0. Default: the engine's package versions that the pinned config records.
+    data
+        Data set or path; may be given several times.
+    profile
+        Normalisation profile instead of the data set's own.
+    history
+        Folder to which this night is added; `tune report` draws it.
+    budget
+        Longest time of the measurement; installing the other build is not counted.
+    max_slowdown
+        Loss of throughput, as a share, that is a regression.
+    max_cer_increase
+        Increase of CER, as a share, that is a regression.
+    seed
+        Seed of page order and coins.
+    json
+        Print one JSON document.
+    junit
+        Write JUnit XML there.
+    markdown
+        Write a summary there. In a GitHub job it goes to the job's page as well.
+    github
+        Print annotations for GitHub on stdout, or on stderr with --json.
+    """
+    if not 0 < max_slowdown < 1 or not 0 <= max_cer_increase < 1:
+        raise UserError("--max-slowdown and --max-cer-increase are shares between 0 and 1, such as 0.05")
+    console, machine = stderr(), detect()
+    pinned = read_config(baseline)
+    now = read_config(config) if config else pinned
+    doubts = [caution.sentence for caution in cautions(machine)]
+    with console.status("preparing the build of the baseline"):
+        build = _build(against, pinned, machine)
+    sides = (Side(_variant(pinned, machine, build), build), Side(_variant(now, machine, _HERE), _HERE))
+    if sides[0] == sides[1]:
+        doubts.append(_SAME)
+    loaded = load_data(data or [], profile, console)
+    tolerances = Tolerances(max_slowdown=max_slowdown, max_cer_increase=max_cer_increase)
+    with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("round 1") as status:
+        bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
+        measured = gate(
+            bench,
+            *sides,
+            tolerances,
+            budget_s=budget,
+            progress=lambda number: status.update(f"round {number + 1}"),
+        )
+    if measured.failed_side == 0:
+        raise UserError(
+            f"the baseline ({baseline}, {build.name}) cannot be measured: {measured.failure}; mend or replace it"
+        )
+    names = (f"{baseline} ({build.name})", f"{config or baseline} ({_HERE.name})")
+    result = _result(measured, names, machine, doubts)
+    _publish(result, as_json=json, junit=junit, summary=markdown, github=github)
+    if history and result.findings:
+        _remember(history, result, now, machine, loaded, build)
+    return _EXITS[result.outcome]
+
+
+def _build(against: str | None, pinned: TunedConfig, machine: Machine) -> Build:
+    if elsewhere := environments.interpreter(pinned.engine):
+        if against:
+            raise UserError(
+                f"engine {pinned.engine!r} runs under {elsewhere}, where --against cannot put another build; "
+                "leave --against out"
+            )
+        return _HERE
+    if against:
+        return builds.build(against)
+    recorded = pinned.machine.versions if pinned.machine else {}
+    changed = builds.changed_since(recorded, load_engine(pinned.engine, machine).packages())
+    return builds.packages(changed) if changed else _HERE
+
+
+def _variant(config: TunedConfig, machine: Machine, build: Build) -> Variant:
+    device = resolve_device(config.device, machine)
+    space = Space.of(config.engine, device, machine)
+    if build.interpreter is None:
+        return space.suggested(config.settings)
+    # Another build may have knobs that this one has not: its settings are for it to judge.
+    known = {name: value for name, value in config.settings.items() if name in space.by_name}
+    complete = space.suggested(known)
+    return Variant(config.engine, device, {**complete.settings, **config.settings})
+
+
+def _result(measured: Gated, names: tuple[str, str], machine: Machine, doubts: list[str]) -> CheckResult:
+    outcome = Outcome.REGRESSION if measured.failure else joint(measured.findings)
+    failure = f"the current side cannot be measured: {measured.failure}" if measured.failure else None
+    return CheckResult(
+        outcome=outcome,
+        findings=measured.findings,
+        baseline=names[0],
+        current=names[1],
+        pages=measured.pages,
+        rounds=measured.rounds,
+        seconds=measured.seconds,
+        machine=describe(machine),
+        fingerprint=fingerprint(machine, {}),
+        cautions=tuple(doubts),
+        failure=failure,
+    )
+
+
+def _publish(
+    result: CheckResult, *, as_json: bool, junit: Path | None, summary: Path | None, github: bool
+) -> None:
+    if as_json:
+        print_json(outputs.document(result))
+    else:
+        _say(result)
+    if github:
+        (sys.stderr if as_json else sys.stdout).write(outputs.annotations(result))
+    for path, text in ((junit, outputs.junit(result)), (summary, outputs.markdown(result))):
+        if path:
+            try:
+                write_atomic(path, text)
+            except OSError as error:
+                raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from error
+    if job := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(job).open("a", encoding="utf-8") as file:
+            file.write(outputs.markdown(result))
+
+
+def _say(result: CheckResult) -> None:
+    from rich.console import Console
+
+    out = Console(highlight=False, markup=False, soft_wrap=True)
+    out.print(f"{result.outcome.upper()}: {result.current} beside {result.baseline}")
+    if result.failure:
+        out.print(result.failure)
+    for finding in result.findings:
+        out.print(f"  {finding.outcome:<12}  {outputs.sentence(finding)}")
+    out.print(f"{result.rounds} rounds of fresh processes, {result.pages} pages, {result.seconds:.0f} s")
+    for caution in result.cautions:
+        out.print(f"caution {caution}")
+    if result.outcome is Outcome.INCONCLUSIVE:
+        out.print("A longer --budget, more pages or a quieter machine would settle it.")
+
+
+def _remember(
+    folder: Path,
+    result: CheckResult,
+    config: TunedConfig,
+    machine: Machine,
+    loaded: LoadedData,
+    build: Build,
+) -> None:
+    found: Mapping[str, str] = {
+        **versions_of(load_engine(config.engine, machine)),
+        **versions(["ocr-tune"]),
+    }
+    night = Night(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        fingerprint=result.fingerprint,
+        machine=result.machine,
+        commit=builds.commit_of(),
+        against=build.name,
+        versions=dict(found),
+        data={data.name: data.sha256 for data in loaded.summaries},
+        pages=result.pages,
+        rounds=result.rounds,
+        outcome=result.outcome,
+        metrics={
+            finding.name: Point(
+                baseline=finding.baseline,
+                current=finding.current,
+                worse=finding.worse.value,
+                outcome=finding.outcome,
+            )
+            for finding in result.findings
+        },
+    )
+    append(folder, night)
