@@ -1,13 +1,16 @@
 """`tune doctor`: the machine, what is missing, how noisy it is, what to do."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from engines import registry
+from harness.cli.arguments import seconds
 from harness.cli.common import print_json, stderr
 from harness.data import named_sets
+from harness.errors import UserError
 from harness.machine import (
     available_devices,
     cautions,
@@ -23,14 +26,52 @@ _NOISY_PCT = 5.0
 _TOOLS = ("ocr-tune", "optuna", "onnxruntime", "openvino", "torch", "numpy", "opencv-python")
 
 
-def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def doctor(
+    *,
+    knobs: Annotated[bool, Parameter(negative="")] = False,
+    engine: str | None = None,
+    config: Path | None = None,
+    device: str = "auto",
+    data: Annotated[list[str] | None, Parameter(negative="")] = None,
+    budget: Annotated[float, Parameter(converter=seconds)] = 300.0,
+    seed: int = 0,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
     """What this machine has, what is missing, how noisy it is, and what to do.
 
     Parameters
     ----------
+    knobs
+        Say instead for each setting of an engine whether it changes time, memory or output here at all.
+    engine
+        With --knobs: the engine, ppocr unless it is named.
+    config
+        With --knobs: start from this config's settings rather than the engine's defaults.
+    device
+        With --knobs: auto, cpu, cuda:0, ...; a config file's own device wins.
+    data
+        With --knobs: data set or path; may be given several times.
+    budget
+        With --knobs: longest time that it may take.
+    seed
+        With --knobs: seed of pages and coins.
     json
         Print one JSON document.
     """
+    if knobs:
+        from harness.cli.doctor_knobs import doctor_knobs
+
+        return doctor_knobs(
+            engine=engine,
+            config=config,
+            device=device,
+            data=data or [],
+            budget_s=budget,
+            seed=seed,
+            json=json,
+        )
+    if engine or config or data:
+        raise UserError("--engine, --config and --data are of `tune doctor --knobs`; add --knobs")
     machine = detect()
     doubts = cautions(machine)
     with stderr().status("measuring how noisy this machine is"):
