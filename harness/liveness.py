@@ -5,10 +5,11 @@ by) or the memory. It is dead only where the measurement could have shown a chan
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
+
+import numpy as np
 
 from engines.interface import Choice, Knob, Setting
 from harness import stats
@@ -22,6 +23,11 @@ _VISIBLE = math.log(1.10)
 """A knob is called dead only where a change of 10 % of the time would have been seen."""
 _BETWEEN_TRIALS = math.log(1.16)
 """Trials minutes apart differ by so much in time for nothing; see `harness.measure`."""
+
+
+_MEMORY_BETWEEN_TRIALS = 0.12
+"""Likewise for the peak memory, which is sampled once in each."""
+_MOST_PAIRS = 20
 
 
 class Effect(StrEnum):
@@ -203,52 +209,64 @@ def _needed(space: Space, settings: Mapping[str, Setting], knob: Knob, depth: in
 def from_trials(trials: Sequence[TrialResult]) -> tuple[Liveness, ...]:
     """What a search's own trials say of each setting that appears in them, by name.
 
-    Pairs of trials on the same device that differ in one setting, and in those that act only with it, are compared
-    on the pages that both read. They ran minutes apart, so only a difference of time beyond 16 % counts. A setting
-    without such a pair is untested.
+    Pairs of trials that differ in one setting, and in those that act only with it, are compared on the pages that
+    both read, at most `_MOST_PAIRS` a setting. They ran minutes apart, so only a difference of time beyond 16 %
+    counts. A setting without such a pair is untested.
     """
+    searched = [trial for trial in trials if trial.phase != "confirm"]
     steps: dict[str, list[Step]] = {}
-    for a, b in combinations([trial for trial in trials if trial.phase != "confirm"], 2):
-        knob = _only_difference(a.variant, b.variant)
-        if knob is not None and isinstance(a.outcome, Measurement) and a.outcome.pages:
-            steps.setdefault(knob, []).append(_between(a.outcome, b, b.variant.settings[knob]))
+    for knob, a, b in _pairs([trial.variant for trial in searched]):
+        found = steps.setdefault(knob, [])
+        if len(found) < _MOST_PAIRS:
+            found += _between(searched[a].outcome, searched[b].outcome, searched[b].variant.settings[knob])
     values: dict[str, Setting] = {}
-    for trial in trials:
+    for trial in searched:
         values = {**trial.variant.settings, **values}
+    untested = "no two trials differ in it alone"
     return tuple(
-        Liveness(name, values[name], {}, tuple(steps.get(name, ())), "" if name in steps else "no two trials")
+        Liveness(name, values[name], {}, tuple(steps.get(name, ())), "" if steps.get(name) else untested)
         for name in sorted(values)
     )
 
 
-def _only_difference(a: Variant, b: Variant) -> str | None:
-    if (a.engine, a.device) != (b.engine, b.device):
-        return None
-    shared = a.settings.keys() & b.settings.keys()
-    different = [name for name in shared if repr(a.settings[name]) != repr(b.settings[name])]
-    return different[0] if len(different) == 1 else None
+def _pairs(variants: Sequence[Variant]) -> Iterator[tuple[str, int, int]]:
+    """Pairs of variants, by index, and the one setting among those of both in which they differ."""
+    names = sorted({name for variant in variants for name in variant.settings})
+    codes: dict[tuple[str, str], int] = {}
+    table = np.zeros((len(variants), len(names)), np.int32)  # 0 where a setting is left out
+    for row, variant in enumerate(variants):
+        for column, name in enumerate(names):
+            if name in variant.settings:
+                value = (name, repr(variant.settings[name]))
+                table[row, column] = codes.setdefault(value, len(codes) + 1)
+    for a, one in enumerate(table):
+        rest = table[a + 1 :]
+        differs = (rest != one) & (rest != 0) & (one != 0)
+        for offset in np.flatnonzero(differs.sum(axis=1) == 1):
+            yield names[int(differs[offset].argmax())], a, a + 1 + int(offset)
 
 
-def _between(first: Measurement, trial: TrialResult, value: Setting) -> Step:
-    if isinstance(trial.outcome, Failure):
-        return Step(value, failure=trial.outcome.kind.value)
-    a, b = (
-        {page.page_id: page for page in reversed(measurement.pages)} for measurement in (first, trial.outcome)
-    )
+def _between(first: Measurement | Failure, second: Measurement | Failure, value: Setting) -> list[Step]:
+    """What the second trial, with the setting at `value`, shows beside the first; empty where they do not compare."""
+    if isinstance(first, Failure):
+        return []
+    if isinstance(second, Failure):
+        return [Step(value, failure=second.kind.value)]
+    a, b = ({page.page_id: page for page in reversed(measurement.pages)} for measurement in (first, second))
     both = a.keys() & b.keys()
-    if not both:
-        return Step(value, failure="no page in common")
+    if not both or not all(side[page].seconds > 0 for side in (a, b) for page in both):
+        return []
     log = math.log(sum(a[page].seconds for page in both) / sum(b[page].seconds for page in both))
     changed = sum(a[page].text != b[page].text for page in both)
-    peaks = (rss_peak_mib(first.samples), rss_peak_mib(trial.outcome.samples))
+    peaks = (rss_peak_mib(first.samples), rss_peak_mib(second.samples))
     grown = None if peaks[0] is None or peaks[1] is None else peaks[1] - peaks[0]
     effects = [Effect.TEXT] if changed else []
     if abs(log) > _BETWEEN_TRIALS:
         effects.append(Effect.TIME)
-    if grown is not None and peaks[0] and abs(grown) > 4 * _LEAST_MEMORY * peaks[0] and len(a) == len(b):
+    if grown is not None and peaks[0] and abs(grown) > _MEMORY_BETWEEN_TRIALS * peaks[0] and len(a) == len(b):
         effects.append(Effect.MEMORY)
     speedup = Interval(math.exp(log), math.exp(log - _BETWEEN_TRIALS), math.exp(log + _BETWEEN_TRIALS))
-    return Step(value, tuple(effects), speedup, grown, changed)
+    return [Step(value, tuple(effects), speedup, grown, changed)]
 
 
 def _exp(value: float) -> float:
