@@ -11,9 +11,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from engines.interface import Choice, Knob, Setting
+from engines.interface import Setting
 from harness import stats
-from harness.space import Space
 from harness.values import CounterSample, Failure, Interval, Measurement, TrialResult, Variant
 
 _LEAST_TIME = math.log(1.02)
@@ -165,45 +164,6 @@ def changed_pages(a: Mapping[str, str], b: Mapping[str, str]) -> set[str]:
 def rss_peak_mib(samples: Iterable[CounterSample]) -> float | None:
     """The highest resident memory of a trial's processes, None where it was not sampled."""
     return max((s.values["rss_mib"] for s in samples if "rss_mib" in s.values), default=None)
-
-
-def alternatives(knob: Knob, base: Setting) -> tuple[Setting, ...]:
-    """At most two other values that would show an effect if there is one.
-
-    Two other names, or both ends of a grid; of the page pipeline the nearest values, for far ones need many pages.
-    """
-    values: Sequence[Setting] = knob.domain.values
-    others = [value for value in values if value != base or type(value) is not type(base)]
-    if isinstance(knob.domain, Choice) or len(others) <= 2:
-        return tuple(others[:2])
-    if queues(knob):
-        return tuple(sorted(others, key=lambda value: abs(float(value) - float(base)))[:2])
-    return (others[-1], others[0])
-
-
-def queues(knob: Knob) -> bool:
-    """Whether the knob is about several pages at a time, so that one page alone would not show what it does."""
-    return knob.stage in ("pipeline", "decode")
-
-
-def with_condition(space: Space, base: Variant, knob: Knob) -> Variant | None:
-    """The base, with what `knob` needs switched on; None where that cannot be had."""
-    settings = {**base.settings, **_needed(space, base.settings, knob, depth=len(space.knobs))}
-    variant = space.suggested(settings)
-    return variant if knob.name in variant.settings else None
-
-
-def _needed(space: Space, settings: Mapping[str, Setting], knob: Knob, depth: int) -> dict[str, Setting]:
-    needed: dict[str, Setting] = {}
-    for name, values in knob.when.items():
-        if name in settings and settings[name] in values:
-            continue
-        other = space.by_name.get(name)
-        if other is None or depth == 0:
-            return {}
-        needed |= _needed(space, settings, other, depth - 1)
-        needed[name] = next((value for value in other.domain.values if value in values), values[0])
-    return needed
 
 
 def from_trials(trials: Sequence[TrialResult]) -> tuple[Liveness, ...]:

@@ -14,18 +14,15 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from engines.interface import Knob, Setting
+from engines.interface import Choice, Knob, Setting
 from harness.liveness import (
     Liveness,
     Noise,
     Reading,
     Step,
-    alternatives,
     judge,
     noise,
-    queues,
     rss_peak_mib,
-    with_condition,
 )
 from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench, block_pages
 from harness.session import Session, TrialFailedError
@@ -144,6 +141,45 @@ def _knob(
 def _variants(space: Space, base: Variant, knob: Knob) -> dict[Setting, Variant]:
     values = alternatives(knob, base.settings[knob.name])
     return {value: space.suggested({**base.settings, knob.name: value}) for value in values}
+
+
+def alternatives(knob: Knob, base: Setting) -> tuple[Setting, ...]:
+    """At most two other values that would show an effect if there is one.
+
+    Two other names, or both ends of a grid; of the page pipeline the nearest values, for far ones need many pages.
+    """
+    values: Sequence[Setting] = knob.domain.values
+    others = [value for value in values if value != base or type(value) is not type(base)]
+    if isinstance(knob.domain, Choice) or len(others) <= 2:
+        return tuple(others[:2])
+    if queues(knob):
+        return tuple(sorted(others, key=lambda value: abs(float(value) - float(base)))[:2])
+    return (others[-1], others[0])
+
+
+def queues(knob: Knob) -> bool:
+    """Whether the knob is about several pages at a time, so that one page alone would not show what it does."""
+    return knob.stage in ("pipeline", "decode")
+
+
+def with_condition(space: Space, base: Variant, knob: Knob) -> Variant | None:
+    """The base, with what `knob` needs switched on; None where that cannot be had."""
+    settings = {**base.settings, **_needed(space, base.settings, knob, depth=len(space.knobs))}
+    variant = space.suggested(settings)
+    return variant if knob.name in variant.settings else None
+
+
+def _needed(space: Space, settings: Mapping[str, Setting], knob: Knob, depth: int) -> dict[str, Setting]:
+    needed: dict[str, Setting] = {}
+    for name, values in knob.when.items():
+        if name in settings and settings[name] in values:
+            continue
+        other = space.by_name.get(name)
+        if other is None or depth == 0:
+            return {}
+        needed |= _needed(space, settings, other, depth - 1)
+        needed[name] = next((value for value in other.domain.values if value in values), values[0])
+    return needed
 
 
 def _condition(base: Variant, variant: Variant) -> dict[str, Setting]:

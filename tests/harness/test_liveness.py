@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.interface import Choice, Knob, Line, Machine, Ordered, Setting
+from engines.interface import Line, Setting
 from harness.liveness import (
     Effect,
     Life,
@@ -15,14 +15,10 @@ from harness.liveness import (
     Noise,
     Reading,
     Step,
-    alternatives,
     from_trials,
     judge,
     noise,
-    with_condition,
 )
-from harness.machine import detect
-from harness.space import Space
 from harness.values import (
     Block,
     CounterSample,
@@ -110,54 +106,6 @@ def test_failures_are_told_only_where_no_value_could_be_read() -> None:
     assert life(failed) is Life.FAILED
     assert life(failed, dead) is Life.DEAD
     assert life() is Life.UNTESTED
-
-
-@pytest.mark.parametrize(
-    ("knob", "base", "values"),
-    [
-        (Knob("k", "detect", Choice((False, True)), True, ""), True, (False,)),
-        (Knob("k", "detect", Choice(("a", "b", "c", "d")), "b", ""), "b", ("a", "c")),
-        (Knob("k", "detect", Ordered((1, 2, 4, 8)), 2, ""), 2, (8, 1)),
-        (Knob("k", "detect", Ordered((1, 2, 4, 8)), 8, ""), 8, (4, 1)),
-        (Knob("k", "pipeline", Ordered((1, 2, 4, 8)), 1, ""), 1, (2, 4)),
-        (Knob("k", "detect", Choice((False, True)), False, ""), 0, (False, True)),
-    ],
-)
-def test_the_values_tried_are_those_that_would_show_it(
-    knob: Knob, base: Setting, values: tuple[Setting, ...]
-) -> None:
-    found = alternatives(knob, base)
-    assert [repr(value) for value in found] == [repr(value) for value in values]
-
-
-def test_what_a_knob_needs_is_switched_on_through_every_condition() -> None:
-    switch = Choice((False, True))
-    space = Space(
-        "x",
-        "cpu",
-        (
-            Knob("runtime", "detect", Choice(("plain", "fast")), "plain", ""),
-            Knob("cache", "detect", switch, False, "", {"runtime": ("fast",)}),
-            Knob("evict", "detect", switch, False, "", {"cache": (True,)}),
-            Knob("never", "detect", switch, False, "", {"missing": (True,)}),
-        ),
-    )
-    base = space.variant({})
-    evict, never = space.by_name["evict"], space.by_name["never"]
-    found = with_condition(space, base, evict)
-    assert found is not None
-    assert dict(found.settings) == {"runtime": "fast", "cache": True, "evict": False}
-    assert with_condition(space, base, never) is None
-    assert with_condition(space, base, space.by_name["runtime"]) == base
-
-
-@pytest.mark.parametrize("engine", ["ppocr", "rapidocr"])
-def test_every_knob_of_an_engine_can_be_switched_on(engine: str) -> None:
-    machine = detect()
-    two_cores = Machine(machine.cpu_model, max(2, machine.cores), machine.memory_mib)
-    space = Space.of(engine, "cpu", two_cores)
-    for knob in space.knobs:
-        assert with_condition(space, space.variant({}), knob) is not None, knob.name
 
 
 def trial(

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from engines.interface import Setting
+import pytest
+
+from engines.interface import Choice, Knob, Machine, Ordered, Setting
 from harness import pipeline
 from harness.liveness import Effect, Life, Liveness
 from harness.machine import detect
 from harness.measure import Bench
-from harness.probing import probe
+from harness.probing import alternatives, probe, with_condition
 from harness.space import Space
 from tests.pages import page_set
 
@@ -44,3 +46,51 @@ def test_what_the_budget_did_not_reach_is_said_to_be_untested(scripted: str, tmp
     found = probed(tmp_path, 0.2, page_ms=20)
     assert set(found) == ALL
     assert {(life.life, life.untested) for life in found.values()} == {(Life.UNTESTED, "budget")}
+
+
+@pytest.mark.parametrize(
+    ("knob", "base", "values"),
+    [
+        (Knob("k", "detect", Choice((False, True)), True, ""), True, (False,)),
+        (Knob("k", "detect", Choice(("a", "b", "c", "d")), "b", ""), "b", ("a", "c")),
+        (Knob("k", "detect", Ordered((1, 2, 4, 8)), 2, ""), 2, (8, 1)),
+        (Knob("k", "detect", Ordered((1, 2, 4, 8)), 8, ""), 8, (4, 1)),
+        (Knob("k", "pipeline", Ordered((1, 2, 4, 8)), 1, ""), 1, (2, 4)),
+        (Knob("k", "detect", Choice((False, True)), False, ""), 0, (False, True)),
+    ],
+)
+def test_the_values_tried_are_those_that_would_show_it(
+    knob: Knob, base: Setting, values: tuple[Setting, ...]
+) -> None:
+    found = alternatives(knob, base)
+    assert [repr(value) for value in found] == [repr(value) for value in values]
+
+
+def test_what_a_knob_needs_is_switched_on_through_every_condition() -> None:
+    switch = Choice((False, True))
+    space = Space(
+        "x",
+        "cpu",
+        (
+            Knob("runtime", "detect", Choice(("plain", "fast")), "plain", ""),
+            Knob("cache", "detect", switch, False, "", {"runtime": ("fast",)}),
+            Knob("evict", "detect", switch, False, "", {"cache": (True,)}),
+            Knob("never", "detect", switch, False, "", {"missing": (True,)}),
+        ),
+    )
+    base = space.variant({})
+    evict, never = space.by_name["evict"], space.by_name["never"]
+    found = with_condition(space, base, evict)
+    assert found is not None
+    assert dict(found.settings) == {"runtime": "fast", "cache": True, "evict": False}
+    assert with_condition(space, base, never) is None
+    assert with_condition(space, base, space.by_name["runtime"]) == base
+
+
+@pytest.mark.parametrize("engine", ["ppocr", "rapidocr"])
+def test_every_knob_of_an_engine_can_be_switched_on(engine: str) -> None:
+    machine = detect()
+    two_cores = Machine(machine.cpu_model, max(2, machine.cores), machine.memory_mib)
+    space = Space.of(engine, "cpu", two_cores)
+    for knob in space.knobs:
+        assert with_condition(space, space.variant({}), knob) is not None, knob.name
