@@ -98,7 +98,7 @@ def _group(
     folder: Path,
     clock: "_Clock",
 ) -> Iterator[Liveness]:
-    if not clock.allows():
+    if not clock.allows(_COPIES + 1):
         for knob in knobs:
             yield Liveness(knob.name, base.settings[knob.name], condition, (), _OUT_OF_BUDGET)
         return
@@ -261,10 +261,10 @@ class _Clock:
         self._ends = time.perf_counter() + budget_s
         self._costs: list[float] = []
 
-    def allows(self) -> bool:
-        """Whether another step would end within the budget if it took as long as most so far."""
+    def allows(self, steps: int = 1) -> bool:
+        """Whether so many steps more would end within the budget if each took as long as most so far."""
         expected_s = median(self._costs) if self._costs else 0.0
-        return time.perf_counter() + expected_s <= self._ends
+        return time.perf_counter() + steps * expected_s <= self._ends
 
     def time(self, step: Callable[[], _T]) -> _T:
         """Run a step of the work, and remember what it cost."""
