@@ -119,6 +119,23 @@ def stage_bars(stages: Mapping[str, Mapping[str, float]], name: str, says: str) 
         return markup(figure, name, says)
 
 
+def shares(values: Mapping[str, float], name: str, says: str) -> Markup:
+    """Shares of a whole as bars, in the order given."""
+    with style():
+        figure, axes = _canvas(0.6 + 0.24 * len(values))
+        lengths = [100 * share for share in values.values()]
+        axes.barh(range(len(lengths)), lengths, 0.7, color=BEST)
+        for row, length in enumerate(lengths):
+            axes.text(
+                length + max(lengths) * 0.01, row, f"{length:.0f}", va="center", fontsize=8, color=MUTED
+            )
+        axes.set_yticks(range(len(lengths)), [_label(label) for label in values], color=INK)
+        axes.set(ylim=(len(lengths) - 0.4, -0.6), xlim=(0, max(lengths) * 1.12))
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("share of importance, %")
+        return markup(figure, name, says)
+
+
 def counters(panels: Mapping[str, Mapping[str, Series]], name: str, says: str) -> Markup:
     """One small panel a counter, one line a side, over the seconds since each trial's process started."""
     with style():

@@ -1,21 +1,19 @@
 """`tune doctor`: the machine, what is missing, how noisy it is, what to do."""
 
-import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from cyclopts import Parameter
 
 from engines.interface import Machine
 from harness import environments
-from harness.check.verdicts import Outcome
 from harness.cli.arguments import seconds
-from harness.cli.common import load_data, print_json, stderr
+from harness.cli.common import print_json, stderr
+from harness.config import read_config
 from harness.data import named_sets
 from harness.describe import versions
+from harness.errors import UserError
 from harness.machine import (
     available_devices,
     cautions,
@@ -26,37 +24,65 @@ from harness.machine import (
     noise_pct,
     resolve_device,
 )
+from harness.space import Space
+from harness.values import Variant
 
+_DEFAULT_ENGINE = "ppocr"
 _NOISY_PCT = 5.0
 _TOOLS = ("ocr-tune", "optuna", "onnxruntime", "openvino", "torch", "numpy", "opencv-python")
 
 
 def doctor(
     *,
+    knobs: Annotated[bool, Parameter(negative="")] = False,
     self_test: Annotated[bool, Parameter(negative="")] = False,
-    engine: str = "ppocr",
-    budget: Annotated[float, Parameter(converter=seconds)] = 600.0,
+    engine: str | None = None,
+    config: Path | None = None,
+    device: str = "auto",
     data: Annotated[list[str] | None, Parameter(negative="")] = None,
+    budget: Annotated[float, Parameter(converter=seconds)] = 600.0,
+    seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """What this machine has, what is missing, how noisy it is, and what to do.
 
     Parameters
     ----------
+    knobs
+        Say instead for each setting of an engine whether it changes time, memory or output here at all.
     self_test
         Test the regression gate instead: an engine beside itself, and beside itself slowed by 5 %.
     engine
-        Engine of the self-test, as shipped.
-    budget
-        Time of the self-test; the more comparisons fit, the surer its error rates.
+        With --knobs or --self-test: the engine, ppocr unless it is named.
+    config
+        With --knobs or --self-test: this config's settings rather than the engine's defaults.
+    device
+        With --knobs or --self-test: auto, cpu, cuda:0, ...; a config file's own device wins.
     data
-        Data set or path of the self-test.
+        With --knobs or --self-test: data set or path; may be given several times.
+    budget
+        With --knobs or --self-test: longest time that it may take; the longer, the surer the answer.
+    seed
+        With --knobs or --self-test: seed of pages and coins.
     json
         Print one JSON document.
     """
     machine = detect()
-    if self_test:
-        return _self_test(engine, machine, data or [], budget, as_json=json)
+    if knobs and self_test:
+        raise UserError("--knobs and --self-test are two jobs; give one of them")
+    if knobs or self_test:
+        if config and engine:
+            raise UserError("--config names the engine itself; give --engine or --config, not both")
+        space, base = _base(engine or _DEFAULT_ENGINE, config, device, machine)
+        if knobs:
+            from harness.cli.doctor_knobs import doctor_knobs
+
+            return doctor_knobs(space, base, machine, data or [], budget_s=budget, seed=seed, as_json=json)
+        from harness.cli.doctor_self_test import doctor_self_test
+
+        return doctor_self_test(base, machine, data or [], budget_s=budget, seed=seed, as_json=json)
+    if engine or config or data:
+        raise UserError("--engine, --config and --data need --knobs or --self-test; add one of them")
     doubts = cautions(machine)
     with stderr().status("measuring how noisy this machine is"):
         noise = noise_pct()
@@ -81,37 +107,13 @@ def doctor(
     return 0
 
 
-def _self_test(engine: str, machine: Machine, data: list[str], budget_s: float, *, as_json: bool) -> int:
-    from harness.check.selftest import SLOWDOWN_PCT
-    from harness.check.selftest import self_test as run
-    from harness.measure import Bench
-    from harness.space import Space
-
-    console = stderr()
-    variant = Space.of(engine, resolve_device("auto", machine), machine).variant({})
-    loaded = load_data(data, None, console)
-    with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("self-test") as status:
-        bench = Bench(loaded.pages, loaded.references, Path(scratch), machine)
-        found = run(bench, variant, budget_s=budget_s, progress=status.update)
-    median_s, p95_s = (float(np.quantile(found.seconds, share)) for share in (0.5, 0.95))
-    document = {
-        "engine": engine,
-        "slowdown_pct": SLOWDOWN_PCT,
-        "unchanged": {"comparisons": len(found.unchanged), "false_verdicts": found.false_verdicts},
-        "slowed": {"comparisons": len(found.slowed), "caught": found.caught},
-        "inconclusive": (found.unchanged + found.slowed).count(Outcome.INCONCLUSIVE),
-        "verdict_s": {"p50": median_s, "p95": p95_s},
-    }
-    if as_json:
-        print_json(document)
-    else:
-        sys.stdout.write(
-            f"unchanged: {found.false_verdicts} of {len(found.unchanged)} called a regression\n"
-            f"slowed by {SLOWDOWN_PCT} %: {found.caught} of {len(found.slowed)} caught\n"
-            f"inconclusive: {document['inconclusive']}\n"
-            f"a verdict takes {median_s:.0f} s (median), {p95_s:.0f} s (95th percentile)\n"
-        )
-    return 0
+def _base(engine: str, config: Path | None, device: str, machine: Machine) -> tuple[Space, Variant]:
+    if config is None:
+        space = Space.of(engine, resolve_device(device, machine), machine)
+        return space, space.variant({})
+    chosen = read_config(config)
+    space = Space.of(chosen.engine, chosen.device, machine)
+    return space, space.suggested(chosen.settings)
 
 
 def _say(document: dict[str, Any], machine: str) -> None:

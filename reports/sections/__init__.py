@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from reports.blocks import Block, Panel
 from reports.sections.accuracy import sets, worst
 from reports.sections.answer import answer
+from reports.sections.matters import matters
 from reports.sections.proof import confirmation, overview, settings
 from reports.sections.record import cautions, failures, provenance, trials
 from reports.sections.speed import counters, history, pareto, stages
@@ -46,6 +47,12 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section("stages", "Where the time goes", each(stages)),
     Section("counters", "What the machine did", each(counters)),
+    Section(
+        "matters",
+        "Which settings matter",
+        each(matters),
+        "What the speed depended on, and whether each setting changed time, memory or output at all.",
+    ),
     Section("history", "How the search went", each(history)),
     Section("sets", "Accuracy by data set", each(sets)),
     Section("worst", "Worst pages", each(worst)),

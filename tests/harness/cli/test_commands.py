@@ -107,6 +107,17 @@ def test_a_config_is_exported(run: Path, target: str) -> None:
     assert "scripted" in done.stdout
 
 
+def test_the_doctor_says_of_each_knob_what_it_changed(pages: Path) -> None:
+    done = tune("doctor", "--knobs", *ENGINE, "--data", pages, "--budget", "1s", "--json")
+    assert done.returncode == 0, done.stderr
+    knobs = {knob["knob"]: knob for knob in json.loads(done.stdout)["knobs"]}
+    assert knobs["boost"]["verdict"] == "not tested"
+    assert knobs["boost"]["reason"] == "budget"
+    assert set(knobs) >= {"replicas", "page_ms", "garbled_pct"}
+    spoken = tune("doctor", "--knobs", *ENGINE, "--data", pages, "--budget", "1s")
+    assert "not tested: budget" in spoken.stdout
+
+
 def test_engines_data_and_doctor_answer_in_json() -> None:
     for command, key in (("engines", "engines"), ("data", "data"), ("doctor", "machine")):
         done = tune(command, "--json")
@@ -132,6 +143,9 @@ def test_engines_data_and_doctor_answer_in_json() -> None:
         (["bnech"], "did you mean 'bench'"),
         (["bench", "--engine", "scripted", "--set", "page_ns=5"], "did you mean 'page_ms'"),
         (["bench", "--engine", "scripted", "--set", "page_ms=fast"], "page_ms=fast is not possible"),
+        (["doctor", "--engine", "scripted"], "need --knobs or --self-test"),
+        (["doctor", "--knobs", "--self-test"], "give one of them"),
+        (["doctor", "--knobs", "--engine", "scriptd"], "did you mean 'scripted'"),
         (["bench", "--config", "none.yaml"], "cannot read the config none.yaml"),
         (["compare", "scripted"], "compare"),
         (["report"], "give the folder of at least one run"),

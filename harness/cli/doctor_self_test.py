@@ -1,0 +1,45 @@
+"""`tune doctor --self-test`: how often the regression gate errs on this machine."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from engines.interface import Machine
+from harness.check.selftest import SLOWDOWN_PCT, self_test
+from harness.check.verdicts import Outcome
+from harness.cli.common import load_data, print_json, stderr
+from harness.measure import Bench
+from harness.values import Variant
+
+
+def doctor_self_test(
+    base: Variant, machine: Machine, data: Sequence[str], *, budget_s: float, seed: int, as_json: bool
+) -> int:
+    """Compare the base with itself and with itself slowed, print both error rates. Returns 0."""
+    console = stderr()
+    loaded = load_data(data, None, console)
+    with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("self-test") as status:
+        bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
+        found = self_test(bench, base, budget_s=budget_s, progress=status.update)
+    median_s, p95_s = (float(np.quantile(found.seconds, share)) for share in (0.5, 0.95))
+    document = {
+        "engine": base.engine,
+        "slowdown_pct": SLOWDOWN_PCT,
+        "unchanged": {"comparisons": len(found.unchanged), "false_verdicts": found.false_verdicts},
+        "slowed": {"comparisons": len(found.slowed), "caught": found.caught},
+        "inconclusive": (found.unchanged + found.slowed).count(Outcome.INCONCLUSIVE),
+        "verdict_s": {"p50": median_s, "p95": p95_s},
+    }
+    if as_json:
+        print_json(document)
+    else:
+        sys.stdout.write(
+            f"unchanged: {found.false_verdicts} of {len(found.unchanged)} called a regression\n"
+            f"slowed by {SLOWDOWN_PCT} %: {found.caught} of {len(found.slowed)} caught\n"
+            f"inconclusive: {document['inconclusive']}\n"
+            f"a verdict takes {median_s:.0f} s (median), {p95_s:.0f} s (95th percentile)\n"
+        )
+    return 0

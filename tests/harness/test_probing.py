@@ -1,0 +1,96 @@
+"""Trying every knob, with an engine whose settings do what they say."""
+
+from pathlib import Path
+
+import pytest
+
+from engines.interface import Choice, Knob, Machine, Ordered, Setting
+from harness import pipeline
+from harness.liveness import Effect, Life, Liveness
+from harness.machine import detect
+from harness.measure import Bench
+from harness.probing import alternatives, probe, with_condition
+from harness.space import Space
+from tests.pages import page_set
+
+MACHINE = detect()
+ALL = {knob.name for knob in pipeline.knobs(MACHINE)} | {"fault", "page_ms", "garbled_pct", "boost"}
+
+
+def probed(folder: Path, budget_s: float, **settings: Setting) -> dict[str, Liveness]:
+    pages, references = page_set(folder / "pages", 6)
+    bench = Bench(pages, references, folder / "work", MACHINE)
+    space = Space.of("scripted", "cpu", MACHINE)
+    return {life.knob: life for life in probe(bench, space, space.variant(settings), budget_s=budget_s)}
+
+
+def test_each_knob_is_known_by_what_it_does(scripted: str, tmp_path: Path) -> None:
+    found = probed(tmp_path, 120, page_ms=20)
+    assert set(found) == ALL
+    assert Effect.TIME in found["page_ms"].effects
+    assert Effect.TEXT in found["garbled_pct"].effects
+    assert found["garbled_pct"].steps[-1].pages_changed == 5
+    assert found["fault"].life is Life.FAILED
+    assert found["fault"].steps[0].failure == (
+        "unsupported: this setting needs hardware that is not here; choose fault=none"
+    )
+    # It acts with slow pages only: both sides get them.
+    assert found["boost"].condition == {"page_ms": 40}
+    assert found["boost"].effects[0] is Effect.TIME
+    speedup = found["boost"].steps[0].speedup
+    assert speedup is not None
+    assert 1.4 < speedup.value < 2.6
+
+
+def test_what_the_budget_did_not_reach_is_said_to_be_untested(scripted: str, tmp_path: Path) -> None:
+    found = probed(tmp_path, 0.2, page_ms=20)
+    assert set(found) == ALL
+    assert {(life.life, life.untested) for life in found.values()} == {(Life.UNTESTED, "budget")}
+
+
+@pytest.mark.parametrize(
+    ("knob", "base", "values"),
+    [
+        (Knob("k", "detect", Choice((False, True)), True, ""), True, (False,)),
+        (Knob("k", "detect", Choice(("a", "b", "c", "d")), "b", ""), "b", ("a", "c")),
+        (Knob("k", "detect", Ordered((1, 2, 4, 8)), 2, ""), 2, (8, 1)),
+        (Knob("k", "detect", Ordered((1, 2, 4, 8)), 8, ""), 8, (4, 1)),
+        (Knob("k", "pipeline", Ordered((1, 2, 4, 8)), 1, ""), 1, (2, 4)),
+        (Knob("k", "detect", Choice((False, True)), False, ""), 0, (False, True)),
+    ],
+)
+def test_the_values_tried_are_those_that_would_show_it(
+    knob: Knob, base: Setting, values: tuple[Setting, ...]
+) -> None:
+    found = alternatives(knob, base)
+    assert [repr(value) for value in found] == [repr(value) for value in values]
+
+
+def test_what_a_knob_needs_is_switched_on_through_every_condition() -> None:
+    switch = Choice((False, True))
+    space = Space(
+        "x",
+        "cpu",
+        (
+            Knob("runtime", "detect", Choice(("plain", "fast")), "plain", ""),
+            Knob("cache", "detect", switch, False, "", {"runtime": ("fast",)}),
+            Knob("evict", "detect", switch, False, "", {"cache": (True,)}),
+            Knob("never", "detect", switch, False, "", {"missing": (True,)}),
+        ),
+    )
+    base = space.variant({})
+    evict, never = space.by_name["evict"], space.by_name["never"]
+    found = with_condition(space, base, evict)
+    assert found is not None
+    assert dict(found.settings) == {"runtime": "fast", "cache": True, "evict": False}
+    assert with_condition(space, base, never) is None
+    assert with_condition(space, base, space.by_name["runtime"]) == base
+
+
+@pytest.mark.parametrize("engine", ["ppocr", "rapidocr"])
+def test_every_knob_of_an_engine_can_be_switched_on(engine: str) -> None:
+    machine = detect()
+    two_cores = Machine(machine.cpu_model, max(2, machine.cores), machine.memory_mib)
+    space = Space.of(engine, "cpu", two_cores)
+    for knob in space.knobs:
+        assert with_condition(space, space.variant({}), knob) is not None, knob.name
