@@ -29,9 +29,8 @@ class Spelled:
 class Widths(Session):
     """Remembers the shapes that it is called with and sees blanks only."""
 
-    metadata = {}
-
     def __init__(self) -> None:
+        self.metadata = {}
         self.shapes: list[tuple[int, int]] = []
 
     def run(self, x: Tensor) -> Tensor:
