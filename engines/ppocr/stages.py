@@ -89,10 +89,18 @@ class Recogniser:
     """Reads lines in batches of similar width."""
 
     def __init__(
-        self, session: Session, characters: list[str], *, batch: int, min_width: int, width_bucket: int
+        self,
+        session: Session,
+        characters: list[str],
+        *,
+        batch: int,
+        min_width: int,
+        width_bucket: int,
+        batch_width: int = 0,
     ) -> None:
         self._session = session
         self._batch = batch
+        self._batch_width = batch_width
         self._min_width = min_width
         self._width_bucket = width_bucket
         self._decoder = CTCLabelDecode(character=characters)
@@ -108,11 +116,22 @@ class Recogniser:
         return [read[index] for index in range(len(crops))]
 
     def _batches(self, crops: list[Pixels], ratios: np.ndarray, by_width: np.ndarray) -> Iterator[Tensor]:
-        for start in range(0, len(crops), self._batch):
-            chosen = by_width[start : start + self._batch]
-            widest = int(LINE_HEIGHT * max(self._min_width / LINE_HEIGHT, ratios[chosen].max()))
-            width = -(-widest // self._width_bucket) * self._width_bucket
-            yield line_batch([crops[index] for index in chosen], width)
+        start = 0
+        while start < len(crops):
+            count = min(self._batch, len(crops) - start)
+            # The widest line of a batch is its last one and sets the width of all.
+            while count > 1 and 0 < self._batch_width < count * self._width(
+                ratios[by_width[start + count - 1]]
+            ):
+                count -= 1
+            chosen = by_width[start : start + count]
+            yield line_batch([crops[index] for index in chosen], self._width(ratios[chosen[-1]]))
+            start += count
+
+    def _width(self, ratio: float) -> int:
+        """Width in pixels of a batch whose widest line has that ratio of width to height."""
+        widest = int(LINE_HEIGHT * max(self._min_width / LINE_HEIGHT, ratio))
+        return -(-widest // self._width_bucket) * self._width_bucket
 
     def _decode(self, output: Tensor) -> list[tuple[str, float]]:
         classes = len(self._decoder.character)

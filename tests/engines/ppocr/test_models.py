@@ -21,7 +21,11 @@ def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_tier_has_detection_and_recognition() -> None:
-    assert tiers("det") == tiers("rec") == ("v6_tiny", "v6_small", "v5_mobile", "v4_mobile")
+    assert (
+        tiers("det")
+        == tiers("rec")
+        == ("v6_tiny", "v6_small", "v6_medium", "v5_mobile", "v5_server", "v4_mobile")
+    )
 
 
 def test_addresses_and_checksums_are_those_that_rapidocr_lists() -> None:
@@ -42,10 +46,10 @@ def test_addresses_and_checksums_are_those_that_rapidocr_lists() -> None:
 
 
 def test_files_in_the_installed_rapidocr_are_those_of_the_registry() -> None:
-    carried = [model for model in MODELS if model.carrier.distribution == "rapidocr"]
+    carried = [(m, m.carrier) for m in MODELS if m.carrier and m.carrier.distribution == "rapidocr"]
     assert len(carried) == 3
-    for model in carried:
-        assert sha256_of(resolve(model.stage, model.tier)) == model.carrier.model.sha256
+    for model, carrier in carried:
+        assert sha256_of(resolve(model.stage, model.tier)) == carrier.model.sha256
 
 
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -69,6 +73,7 @@ def test_a_distribution_is_found_by_its_metadata_without_running_its_code(
 ) -> None:
     site = nothing_installed / "site"
     carrier = TINY.carrier
+    assert carrier is not None
     info = site / f"{carrier.distribution}-{carrier.version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Name: {carrier.distribution}\nVersion: {carrier.version}\n")
