@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from harness.phases.values import LadderResult, RungResult, RungVerdict
-from reports.blocks import Answer, Block, Chart, Figure, Prose, Row, Table, long, num, text
+from reports.blocks import Answer, Block, Chart, Figure, Mark, Prose, Row, Table, long, num, text
 from reports.charts import waterfall
 from reports.sections.phrases import ratio_range, value
 from reports.words import DASH, count, duration, factor, number, points, points_range
@@ -86,7 +86,7 @@ def _row(rung: RungResult) -> Row:
         points_range(gain.cer_increase) if gain else DASH,
     )
     head = (rung.id, rung.technique, rung.variant.engine if rung.variant else DASH)
-    mark = "failed" if rung.verdict in _UNMEASURED else "best" if rung.verdict is RungVerdict.HOLDS else ""
+    mark: Mark = "failed" if rung.verdict in _UNMEASURED else "best" if rung.verdict is RungVerdict.HOLDS else ""
     return Row((*head, rung.verdict.value, rung.claim or DASH, *measured, why), mark)
 
 
