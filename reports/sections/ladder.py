@@ -86,7 +86,9 @@ def _row(rung: RungResult) -> Row:
         points_range(gain.cer_increase) if gain else DASH,
     )
     head = (rung.id, rung.technique, rung.variant.engine if rung.variant else DASH)
-    mark: Mark = "failed" if rung.verdict in _UNMEASURED else "best" if rung.verdict is RungVerdict.HOLDS else ""
+    mark: Mark = (
+        "failed" if rung.verdict in _UNMEASURED else "best" if rung.verdict is RungVerdict.HOLDS else ""
+    )
     return Row((*head, rung.verdict.value, rung.claim or DASH, *measured, why), mark)
 
 
