@@ -50,7 +50,11 @@ def render_phases(ladders: Sequence[LadderResult]) -> str:
     sections = [
         (
             Section(key, title, lambda _: [], lead),
-            [Panel(f"{item.ladder}, {item.created}", build(item, f"l{n}")) for n, item in enumerate(ladders)],
+            [
+                Panel(f"{item.ladder}, {item.created}", blocks)
+                for n, item in enumerate(ladders)
+                if (blocks := build(item, f"l{n}"))
+            ],
         )
         for key, title, lead, build in LADDER_PARTS
     ]
