@@ -1,4 +1,4 @@
-"""Search spaces as data: `experiments/ENGINE.yaml` says what is searched and where a search starts."""
+"""Search spaces as data: `experiments/search/ENGINE.yaml` says what is searched and where a search starts."""
 
 from typing import Annotated
 
@@ -30,7 +30,7 @@ class Experiment(BaseModel):
 def read_experiment(engine: str, machine: Machine) -> Experiment:
     """The experiment of an engine on this machine; one without a file is searched whole. Raises UserError."""
     try:
-        path = resource(f"experiments/{engine}.yaml")
+        path = resource(f"experiments/search/{engine}.yaml")
     except FileNotFoundError:
         return Experiment()
     try:

@@ -184,6 +184,34 @@ def history(
         return markup(figure, name, says)
 
 
+def waterfall(
+    rungs: Sequence[tuple[str, float, float, float]],
+    claims: Sequence[tuple[float, float] | None],
+    name: str,
+    says: str,
+) -> Markup:
+    """Gain of each rung over the previous with its interval (label, value, low, high), and the claimed range."""
+    with style():
+        figure, axes = _canvas(0.9 + 0.34 * len(rungs))
+        axes.axvline(1, color=BASELINE, linewidth=1.2, linestyle="--", label="no gain")
+        known = [high for _, _, _, high in rungs] + [claim[1] for claim in claims if claim]
+        right = min(1.15 * max([1.2, *known]), 6.0)
+        for row, ((_, value, low, high), claim) in enumerate(zip(rungs, claims, strict=True)):
+            if claim:
+                axes.plot(claim, (row + 0.22, row + 0.22), color=MUTED, linewidth=4, solid_capstyle="butt")
+                axes.plot(claim[0], row + 0.22, "|", color=MUTED, markersize=8)
+            axes.plot((low, high), (row, row), color=BEST, linewidth=1.6)
+            axes.plot(value, row, "D", color=BEST, markersize=6)
+        axes.plot([], [], "D-", color=BEST, label="measured, 95 % interval")
+        axes.plot([], [], color=MUTED, linewidth=4, label="claimed")
+        axes.set_yticks(range(len(rungs)), [_label(label) for label, *_ in rungs], color=INK)
+        axes.set(ylim=(len(rungs) - 0.4, -0.6), xlim=(0, right))
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("throughput against the previous rung (right is better)")
+        _legend(axes)
+        return markup(figure, name, says)
+
+
 def _canvas(height_in: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
     return figure, figure.subplots()

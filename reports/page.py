@@ -8,10 +8,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from harness.phases.values import LadderResult
 from harness.values import ReferencePage, Study
 from reports.blocks import PageDifference, Panel, Piece
 from reports.sections import SECTIONS, Section
 from reports.sections.accuracy import image_uri
+from reports.sections.ladder import LADDER_PARTS
 from reports.view import Thumbnail, derive, no_picture
 from reports.words import clean
 
@@ -39,6 +41,26 @@ def render(
         sections=[(section, section.build(runs)) for section in SECTIONS],
         several=len(runs) > 1,
     )
+
+
+def render_phases(ladders: Sequence[LadderResult]) -> str:
+    """The page of climbed ladders, claimed beside measured, as HTML text. Raises ValueError without one."""
+    if not ladders:
+        raise ValueError("a page needs at least one ladder")
+    sections = [
+        (
+            Section(key, title, lambda _: [], lead),
+            [
+                Panel(f"{item.ladder}, {item.created}", blocks)
+                for n, item in enumerate(ladders)
+                if (blocks := build(item, f"l{n}"))
+            ],
+        )
+        for key, title, lead, build in LADDER_PARTS
+    ]
+    names = ", ".join(dict.fromkeys(item.ladder for item in ladders))
+    subtitle = ", ".join(f"{item.machine}, {item.created}" for item in ladders)
+    return page(f"Phases: {names}", subtitle, sections, several=len(ladders) > 1)
 
 
 def preview(name: str, pages: Sequence[tuple[ReferencePage, bytes | None]], total: int) -> str:

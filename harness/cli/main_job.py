@@ -20,6 +20,7 @@ from harness.describe import versions
 from harness.environments import versions_of
 from harness.errors import UserError
 from harness.experiments import read_experiment
+from harness.hardware_rule import available_memory_gib, rule_for, suggestion
 from harness.machine import cautions, detect, fingerprint, resolve_device
 from harness.outcome import comparison_of_best, tuned_config, unproven
 from harness.search.gate import Judgement
@@ -40,6 +41,9 @@ def run(request: Request) -> int:
     device = resolve_device(request.device, machine)
     space = Space.of(request.engine, device, machine)
     experiment = read_experiment(request.engine, machine)
+    guess = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
+    # The guess from the hardware alone comes first: it costs one trial, and what is searched must beat it.
+    experiment = experiment.model_copy(update={"start": [guess, *experiment.start]})
     loaded = load_data(request.data, request.profile, console)
     folder = _folder(request)
     header = _header(request, device, machine, loaded, time.perf_counter() - began)

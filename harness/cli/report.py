@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from harness.cli.common import stderr, thumbnail
 from harness.errors import UserError
+from harness.phases import store as phases
 from harness.store import RunFolder, write_atomic
 
 
@@ -17,11 +18,12 @@ def report(*runs: Path, o: Annotated[Path | None, Parameter(name=["-o", "--outpu
     Parameters
     ----------
     runs
-        Run folders of `tune`; or one folder of `tune check --history`, or one file of `pytest --benchmark-json`.
+        Run folders of `tune` or of `tune phases`; or one folder of `tune check --history`, or one file of
+        `pytest --benchmark-json`.
     o
         The page. Default: report.html in the run folder; with several runs it must be given.
     """
-    from reports import render, trials_csv
+    from reports import render, render_phases, trials_csv
 
     if not runs:
         raise UserError(
@@ -31,6 +33,8 @@ def report(*runs: Path, o: Annotated[Path | None, Parameter(name=["-o", "--outpu
         raise UserError("with several runs, say where the page goes: -o compared.html")
     if len(runs) == 1 and (made := _other_page(runs[0])):
         return _write(o or made[0], made[1])
+    if any((run / phases.FILE).is_file() for run in runs):
+        return _write(o or runs[0] / "report.html", render_phases([phases.read(run) for run in runs]))
     folders = [RunFolder.existing(run) for run in runs]
     studies = [folder.study() for folder in folders]
     target = o or folders[0].report_html

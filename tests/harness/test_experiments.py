@@ -9,7 +9,7 @@ from harness.data.resources import resource
 from harness.experiments import read_experiment
 from harness.space import Space
 
-EXPERIMENTS = sorted(path.stem for path in Path(resource("experiments")).glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in Path(resource("experiments/search")).glob("*.yaml"))
 
 
 def space_of(engine: str, machine: Machine) -> Space:

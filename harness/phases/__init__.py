@@ -1,0 +1,1 @@
+"""Phase ladders: published techniques, each measured on top of the last, claimed beside measured."""

@@ -1,0 +1,127 @@
+"""The parts of the page of a phase ladder."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from harness.phases.values import LadderResult, RungResult, RungVerdict
+from reports.blocks import Answer, Block, Chart, Figure, Mark, Prose, Row, Table, long, num, text
+from reports.charts import waterfall
+from reports.sections.phrases import ratio_range, value
+from reports.words import DASH, count, duration, factor, number, points, points_range
+
+_UNMEASURED = (RungVerdict.FAILED, RungVerdict.NOT_APPLICABLE, RungVerdict.COVERED)
+
+
+def answer(ladder: LadderResult, _name: str) -> Sequence[Block]:
+    """How many claims hold here, and how high the ladder reaches."""
+    verdicts = [rung.verdict for rung in ladder.rungs]
+    holds, measured = verdicts.count(RungVerdict.HOLDS), sum(rung.gain is not None for rung in ladder.rungs)
+    best = max(
+        (rung for rung in ladder.rungs if rung.total and rung.total.speedup.low > 0),
+        key=lambda rung: rung.total.speedup.low if rung.total else 0.0,
+        default=None,
+    )
+    figures = [Figure(kind.value, str(verdicts.count(kind))) for kind in RungVerdict if kind in verdicts]
+    sentence = "No rung has an interval yet: give a longer budget."
+    if best and best.total:
+        sentence = (
+            f"The highest rung is {best.id}: {factor(best.total.speedup.value)} the throughput of the baseline "
+            f"({ratio_range(best.total.speedup)}), CER {points(best.total.cer_increase.value)} points."
+        )
+    undone = ladder.rungs_in_ladder - len(ladder.rungs)
+    blocks: list[Block] = [
+        Answer(
+            "good" if holds else "neutral",
+            f"{holds} of {count(measured, 'measured rung')} hold",
+            sentence,
+            figures,
+        )
+    ]
+    if undone:
+        blocks.append(Prose(f"The run was interrupted: {count(undone, 'rung')} of the ladder are not here."))
+    return blocks
+
+
+def chart(ladder: LadderResult, name: str) -> Sequence[Block]:
+    """The waterfall of the rungs that have an interval."""
+    shown = [rung for rung in ladder.rungs if rung.gain and math.isfinite(rung.gain.speedup.high)]
+    if not shown:
+        return []
+    bars = [
+        (rung.id, rung.gain.speedup.value, rung.gain.speedup.low, rung.gain.speedup.high)
+        for rung in shown
+        if rung.gain
+    ]
+    says = "Gain of each rung over the previous one, with its interval, and what was claimed."
+    return [Chart(waterfall(bars, [rung.claimed for rung in shown], f"{name}-waterfall", says), says)]
+
+
+def rungs(ladder: LadderResult, _name: str) -> Sequence[Block]:
+    """Every rung, claimed beside measured."""
+    columns = [
+        *(text("rung"), long("technique"), text("engine"), text("verdict"), text("claimed")),
+        *(num("gain"), num("interval"), num("against baseline"), num("CER, points"), num("interval")),
+        long("what was set, or why not measured"),
+    ]
+    return [
+        Table("Each rung against the one that it stands on.", columns, [_row(rung) for rung in ladder.rungs])
+    ]
+
+
+def _row(rung: RungResult) -> Row:
+    gain, total = rung.gain, rung.total
+    why = rung.reason
+    if gain and rung.variant:
+        changes = [
+            f"{knob}={value(setting)}"
+            for knob, setting in rung.variant.settings.items()
+            if gain.a.settings.get(knob) != setting
+        ]
+        why = f"{', '.join(changes)} (on {rung.previous}). {why}".strip()
+    measured = (
+        factor(gain.speedup.value) if gain else DASH,
+        ratio_range(gain.speedup) if gain else DASH,
+        f"{factor(total.speedup.value)} ({ratio_range(total.speedup)})" if total else DASH,
+        points(gain.cer_increase.value) if gain else DASH,
+        points_range(gain.cer_increase) if gain else DASH,
+    )
+    head = (rung.id, rung.technique, rung.variant.engine if rung.variant else DASH)
+    mark: Mark = (
+        "failed" if rung.verdict in _UNMEASURED else "best" if rung.verdict is RungVerdict.HOLDS else ""
+    )
+    return Row((*head, rung.verdict.value, rung.claim or DASH, *measured, why), mark)
+
+
+def machine(ladder: LadderResult, _name: str) -> Sequence[Block]:
+    """Stages and counters of each rung alone, and on what it was measured."""
+    measured = [rung for rung in ladder.rungs if rung.stage_ms]
+    stages = list(dict.fromkeys(name for rung in measured for name in rung.stage_ms))
+    counters = ("cpu_pct", "rss_mib", "gpu0_util_pct")
+    known = [name for name in counters if any(name in rung.counters for rung in measured)]
+    rows = [
+        Row(
+            (
+                rung.id,
+                number(rung.cold_start_s, 2),
+                *(number(rung.stage_ms.get(name)) for name in stages),
+                *(number(rung.counters.get(name)) for name in known),
+            )
+        )
+        for rung in measured
+    ]
+    columns = [text("rung"), num("cold start, s"), *(num(f"{name}, ms") for name in stages), *map(num, known)]
+    table = [Table("Each rung alone: means over its pages and samples.", columns, rows)] if rows else []
+    versions = ", ".join(f"{name} {version}" for name, version in ladder.versions.items())
+    facts = (
+        f"{ladder.machine}. {count(ladder.pages, 'page')} of {', '.join(ladder.data)}. "
+        f"{duration(ladder.spent_s)} of {duration(ladder.budget_s)}. {versions}."
+    )
+    return [*table, Prose(facts), *([Prose(ladder.about)] if ladder.about else [])]
+
+
+LADDER_PARTS: tuple[tuple[str, str, str, Callable[[LadderResult, str], Sequence[Block]]], ...] = (
+    ("answer", "The answer", "", answer),
+    ("waterfall", "The ladder", "", chart),
+    ("rungs", "Claimed beside measured", "", rungs),
+    ("stages", "Stages, counters and machine", "", machine),
+)
