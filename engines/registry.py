@@ -11,7 +11,7 @@ import engines
 from engines.interface import Engine
 
 ENTRY_POINT_GROUP = "ocr_tune.engines"
-_NOT_ENGINES = {"interface", "registry", "weights"}
+_NOT_ENGINES = {"interface", "pytorch", "registry", "weights"}
 
 
 class UnknownEngineError(LookupError):

@@ -31,6 +31,11 @@ HEAVY = (
     "faster_paddle",
     "paddle",
     "transformers",
+    "doctr",
+    "easyocr",
+    "marker",
+    "onnxtr",
+    "surya",
 )
 QUESTIONS = """
 import json, sys
