@@ -138,8 +138,8 @@ def translated(engine: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the deprecations that a library's authors are warned of, and its users can do nothing about."""
+    """Without the warnings that are for the authors of a library; its users can do nothing about them."""
     with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning, UserWarning):
+        for category in (DeprecationWarning, FutureWarning, RuntimeWarning, UserWarning):
             warnings.simplefilter("ignore", category)
         yield

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
@@ -11,7 +11,7 @@ import engines
 from engines.interface import Engine
 
 ENTRY_POINT_GROUP = "ocr_tune.engines"
-_NOT_ENGINES = {"interface", "pytorch", "registry", "weights"}
+_NOT_ENGINES = {"interface", "mindee", "pytorch", "registry", "weights"}
 
 
 class UnknownEngineError(LookupError):
@@ -44,3 +44,9 @@ def fetch(name: str) -> Iterator[str] | None:
     """Download what the engine's `fetch` function finds missing, a sentence a step; None where it has none."""
     step = getattr(load(name), "fetch", None)
     return None if step is None else step()
+
+
+def compile_matrix(name: str, device: str) -> Iterator[Mapping[str, object]] | None:
+    """What the engine's `compile_matrix` function measures, a row a model; None where it has none."""
+    measure = getattr(load(name), "compile_matrix", None)
+    return None if measure is None else measure(device)

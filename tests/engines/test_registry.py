@@ -45,7 +45,7 @@ def test_an_engine_of_another_distribution_is_found_and_loaded_when_asked_for(si
 
 
 def test_the_modules_that_engines_share_are_no_engines() -> None:
-    assert not {"interface", "pytorch", "registry", "weights"} & set(registry.names())
+    assert not {"interface", "mindee", "pytorch", "registry", "weights"} & set(registry.names())
 
 
 def test_an_unknown_engine_is_refused() -> None:
