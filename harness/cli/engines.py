@@ -65,7 +65,7 @@ def _matrix(name: str | None, device: str, json: bool) -> int:
         raise unknown("engine", name, registry.names())
     measured = registry.compile_matrix(name, device)
     if measured is None:
-        raise UserError(f"engine {name!r} has no compile matrix: its models do not run on torch.compile")
+        raise UserError(f"engine {name!r} measures no compile matrix")
     rows, console = [], stderr()
     try:
         for row in measured:
