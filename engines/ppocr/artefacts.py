@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from engines.interface import UnsupportedError
-from engines.ppocr.models import cache_root, sha256_of
+from engines.weights import cache_root, sha256_of
 
 _RECORD = "built.json"
 _MAX_RECORD_BYTES = 1 << 20

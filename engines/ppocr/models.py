@@ -4,29 +4,18 @@ A model setting is a tier of the registry (`v6_tiny`) or the path of a model fil
 distributions that are installed (found by their metadata, their code is never imported), then in the cache.
 """
 
-import hashlib
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Literal
 
 from engines.interface import UnsupportedError
+from engines.weights import PackagedFile, cache_dir, installed_file, sha256_of
 
 ModelStage = Literal["det", "rec", "cls"]
 CHARACTERS_FILE = "inference.yml"
 _MAX_CHARACTERS_BYTES = 4 << 20
 _RAPIDOCR_URL = "https://www.modelscope.cn/models/RapidAI/RapidOCR/resolve/v3.10.0/onnx"
-
-
-@dataclass(frozen=True, slots=True)
-class PackagedFile:
-    """A file as a wheel carries it."""
-
-    path: str
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,44 +199,16 @@ def tiers(stage: ModelStage) -> tuple[str, ...]:
     return tuple(model.tier for model in MODELS if model.stage == stage)
 
 
-def cache_root() -> Path:
-    """What this engine keeps on the machine: under `$OCR_TUNE_CACHE`, else in the platform's cache folder."""
-    home = os.environ.get("OCR_TUNE_CACHE")
-    if home:
-        return Path(home)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "ocr-tune"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "ocr-tune"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocr-tune"
-
-
-def cache_dir() -> Path:
-    """Where fetched models are kept."""
-    return cache_root() / "models"
-
-
 def installed(model: Model) -> Path | None:
     """The model's file inside an installed distribution, or None. Characters, if listed, lie beside it."""
-    if model.carrier is None:
-        return None
-    try:
-        path = Path(str(distribution(model.carrier.distribution).locate_file(model.carrier.model.path)))
-    except PackageNotFoundError:
-        return None
-    return path if path.is_file() else None
+    carrier = model.carrier
+    return installed_file(carrier.distribution, carrier.model.path) if carrier else None
 
 
 def cached(model: Model) -> Path | None:
     """The model's file in the cache, or None where it is missing or not what was fetched."""
     path = model.cached
     return path if path.is_file() and model.accepts(sha256_of(path)) else None
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def resolve(stage: ModelStage, setting: str) -> Path:

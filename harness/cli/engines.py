@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from engines import registry
 from engines.interface import UnsupportedError
 from harness import environments
 from harness.cli.common import print_json, stderr
@@ -17,6 +18,7 @@ def engines(
     /,
     *,
     fetch: str | None = None,
+    compile_matrix: Annotated[bool, Parameter(negative="")] = False,
     device: str = "cpu",
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -28,13 +30,17 @@ def engines(
         An engine, to list what can be set on it.
     fetch
         Download the weights of this engine that are not on this machine.
+    compile_matrix
+        Measure which models of the engine torch.compile can do, beside what its authors published.
     device
-        The device that knobs are listed for.
+        The device that knobs are listed for, and that models are compiled on.
     json
         Print one JSON document.
     """
     if fetch is not None:
         return _fetch(fetch)
+    if compile_matrix:
+        return _matrix(name, device, json)
     return _list(json) if name is None else _knobs(name, device, json)
 
 
@@ -51,6 +57,41 @@ def _fetch(name: str) -> int:
     except UnsupportedError as error:
         raise UserError(str(error)) from error
     return 0
+
+
+def _matrix(name: str | None, device: str, json: bool) -> int:
+    if name is None:
+        raise UserError("--compile-matrix needs an engine: `tune engines doctr --compile-matrix`")
+    if name not in registry.names():
+        raise unknown("engine", name, registry.names())
+    measured = registry.compile_matrix(name, device)
+    if measured is None:
+        raise UserError(f"engine {name!r} measures no compile matrix")
+    rows, console = [], stderr()
+    try:
+        for row in measured:
+            rows.append(row)
+            console.print(f"{len(rows)}: {row}", markup=False, soft_wrap=True)
+    except UnsupportedError as error:
+        raise UserError(str(error)) from error
+    if json:
+        print_json({"engine": name, "device": device, "rows": rows})
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console(highlight=False).print(table)
+    return 0
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _list(json: bool) -> int:

@@ -31,6 +31,11 @@ HEAVY = (
     "faster_paddle",
     "paddle",
     "transformers",
+    "doctr",
+    "easyocr",
+    "marker",
+    "onnxtr",
+    "surya",
 )
 OURS = [name for name, module in registry.modules().items() if module.startswith("engines.")]
 QUESTIONS = """

@@ -44,8 +44,8 @@ def test_an_engine_of_another_distribution_is_found_and_loaded_when_asked_for(si
     assert tesseract == "engines.tesseract"  # a name of ours is not taken over
 
 
-def test_the_interface_and_the_registry_are_no_engines() -> None:
-    assert not {"interface", "registry"} & set(registry.names())
+def test_the_modules_that_engines_share_are_no_engines() -> None:
+    assert not {"interface", "mindee", "pytorch", "registry", "weights"} & set(registry.names())
 
 
 def test_an_unknown_engine_is_refused() -> None:

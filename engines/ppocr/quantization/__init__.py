@@ -23,9 +23,9 @@ from engines.interface import (
     UnsupportedError,
 )
 from engines.ppocr import artefacts
-from engines.ppocr.models import sha256_of
 from engines.ppocr.quantization import onnx_qdq, openvino_nncf
 from engines.ppocr.runtimes import Tensor, allocation_failures
+from engines.weights import sha256_of
 
 __all__ = ["BUILDERS", "knobs", "quantised"]
 

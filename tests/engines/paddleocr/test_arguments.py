@@ -11,8 +11,7 @@ from engines import paddleocr as adapter
 from engines.interface import Setting, UnsupportedError
 from engines.paddleocr import download, models
 from engines.paddleocr.knobs import arguments, knobs
-from engines.ppocr.download import SourceError
-from engines.ppocr.models import PackagedFile
+from engines.weights import PackagedFile, SourceError
 from tests.engines.support import MACHINE, complete
 
 

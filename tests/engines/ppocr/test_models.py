@@ -7,7 +7,8 @@ import yaml
 
 from engines.interface import UnsupportedError
 from engines.ppocr import models
-from engines.ppocr.models import MODELS, characters, resolve, sha256_of, tiers
+from engines.ppocr.models import MODELS, characters, resolve, tiers
+from engines.weights import sha256_of
 
 TINY = next(model for model in MODELS if model.name == "PP-OCRv6_rec_tiny")
 
