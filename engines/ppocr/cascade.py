@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from engines.ppocr.ctc import Reading
 from engines.ppocr.images import Pixels
-
-Reading = tuple[str, float]
-"""Text of a line and the confidence in it, from 0 to 1."""
 
 
 class LineReader(Protocol):
     """Reads lines; `engines.ppocr.stages.Recogniser` is one, and so is a cascade."""
 
     def read(self, crops: list[Pixels]) -> list[Reading]:
-        """Text and confidence of each line, in the order of `crops`."""
+        """The reading of each line, in the order of `crops`."""
         ...
 
 
@@ -27,7 +25,7 @@ class Cascade:
         self._first, self._second, self._below = first, second, below
 
     def read(self, crops: list[Pixels]) -> list[Reading]:
-        """Text and confidence of each line, in the order of `crops`, each from the reader that had the last word."""
+        """The reading of each line, in the order of `crops`, each from the reader that had the last word."""
         readings = self._first.read(crops)
         unsure = doubtful(readings, self._below)
         again = self._second.read([crops[index] for index in unsure])
@@ -37,5 +35,5 @@ class Cascade:
 
 
 def doubtful(readings: Sequence[Reading], below: float) -> list[int]:
-    """The places of the readings whose confidence is lower than `below`; those without text have confidence 0."""
-    return [index for index, (_, confidence) in enumerate(readings) if confidence < below]
+    """The places of the readings whose weakest characters are less sure than `below`; no text is never sure."""
+    return [index for index, reading in enumerate(readings) if reading.weakest < below]

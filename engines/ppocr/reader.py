@@ -58,13 +58,13 @@ class PpocrReader:
         with self._timer.stage("recognise"):
             if self._classifier is not None:
                 cropped = self._classifier.upright(cropped)
-            texts = iter(self._recogniser.read(cropped))
-        # Each page takes as many texts as it has boxes and leaves the rest to the next one.
+            readings = iter(self._recogniser.read(cropped))
+        # Each page takes as many readings as it has boxes and leaves the rest to the next one.
         return [
             [
-                Line(text, box, confidence)
-                for box, (text, confidence) in zip(on_page, texts, strict=False)
-                if text.strip() and confidence >= self._text_score
+                Line(reading.text, box, reading.confidence)
+                for box, reading in zip(on_page, readings, strict=False)
+                if reading.text.strip() and reading.confidence >= self._text_score
             ]
             for on_page in boxes
         ]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from rapidocr.ch_ppocr_det.main import TextDetector
 from rapidocr.ch_ppocr_det.utils import DBPostProcess
-from rapidocr.ch_ppocr_rec.utils import CTCLabelDecode
 
 from engines.interface import StageTimer, UnsupportedError
+from engines.ppocr.ctc import Reading, alphabet, best_path
 from engines.ppocr.images import (
     LINE_HEIGHT,
     Canvas,
@@ -103,16 +103,16 @@ class Recogniser:
         self._batch_width = batch_width
         self._min_width = min_width
         self._width_bucket = width_bucket
-        self._decoder = CTCLabelDecode(character=characters)
+        self._classes = alphabet(characters)
 
-    def read(self, crops: list[Pixels]) -> list[tuple[str, float]]:
-        """Text and confidence of each line, in the order of `crops`."""
+    def read(self, crops: list[Pixels]) -> list[Reading]:
+        """The reading of each line, in the order of `crops`."""
         ratios = np.array([crop.shape[1] / crop.shape[0] for crop in crops])
         # Not a stable sort: lines of one width fall into batches as they do in RapidOCR.
         by_width = np.argsort(ratios)
         batches = self._batches(crops, ratios, by_width)
-        texts = [text for batch in self._session.map(batches, self._decode) for text in batch]
-        read = dict(zip(by_width.tolist(), texts, strict=True))
+        readings = [reading for batch in self._session.map(batches, self._decode) for reading in batch]
+        read = dict(zip(by_width.tolist(), readings, strict=True))
         return [read[index] for index in range(len(crops))]
 
     def _batches(self, crops: list[Pixels], ratios: np.ndarray, by_width: np.ndarray) -> Iterator[Tensor]:
@@ -133,14 +133,11 @@ class Recogniser:
         widest = int(LINE_HEIGHT * max(self._min_width / LINE_HEIGHT, ratio))
         return -(-widest // self._width_bucket) * self._width_bucket
 
-    def _decode(self, output: Tensor) -> list[tuple[str, float]]:
-        classes = len(self._decoder.character)
+    def _decode(self, output: Tensor) -> list[Reading]:
+        classes = len(self._classes)
         if output.shape[2] != classes:
             raise UnsupportedError(
                 f"the recognition model tells {output.shape[2]} classes apart but its list of characters "
                 f"(with blank and space) has {classes}: give the list that belongs to the model"
             )
-        best = output.argmax(axis=2)
-        chances = np.take_along_axis(output, best[:, :, None], axis=2)[:, :, 0]
-        lines: list[tuple[str, float]] = self._decoder.decode(best, chances, remove_duplicate=True)[0]
-        return lines
+        return best_path(output, self._classes)

@@ -5,7 +5,8 @@ import pytest
 
 from engines import ppocr
 from engines.interface import Setting, StageTimer
-from engines.ppocr.cascade import Cascade, Reading
+from engines.ppocr.cascade import Cascade
+from engines.ppocr.ctc import Reading
 from engines.ppocr.images import Pixels
 from engines.ppocr.reader import PpocrReader
 from engines.ppocr.runtimes import Session, Tensor
@@ -16,14 +17,14 @@ from tests.engines.support import MACHINE, complete, drawn
 class Spelled:
     """Reads a line as its first pixel and remembers what it was given."""
 
-    def __init__(self, confidences: list[float]) -> None:
-        self.confidences = confidences
+    def __init__(self, weakest: list[float]) -> None:
+        self.weakest = weakest
         self.given: list[list[int]] = []
 
     def read(self, crops: list[Pixels]) -> list[Reading]:
         marks = [int(crop[0, 0, 0]) for crop in crops]
         self.given.append(marks)
-        return [(f"{mark}", self.confidences[mark]) for mark in marks]
+        return [Reading(f"{mark}", 0.99, self.weakest[mark]) for mark in marks]
 
 
 class Widths(Session):
@@ -47,7 +48,7 @@ def test_only_lines_below_the_threshold_are_read_again_in_one_call_and_in_place(
     readings = Cascade(first, second, 0.9).read(marked(4))
     assert first.given == [[0, 1, 2, 3]]
     assert second.given == [[1, 3]]
-    assert readings == [("0", 0.99), ("1", 0.97), ("2", 0.9), ("3", 0.96)]
+    assert [reading.weakest for reading in readings] == [0.99, 0.97, 0.9, 0.96]
 
 
 @pytest.mark.parametrize(

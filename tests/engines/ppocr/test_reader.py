@@ -11,6 +11,7 @@ from PIL import Image
 
 from engines import ppocr
 from engines.interface import Page, Setting, StageTimer, UnsupportedError
+from engines.ppocr.ctc import Reading
 from engines.ppocr.images import Pixels
 from engines.ppocr.models import resolve
 from engines.ppocr.reader import PpocrReader
@@ -73,7 +74,7 @@ def test_pages_of_one_call_are_recognised_together_and_told_apart(
     calls: list[int] = []
     read = shipped._recogniser.read
 
-    def counted(crops: list[Pixels]) -> list[tuple[str, float]]:
+    def counted(crops: list[Pixels]) -> list[Reading]:
         calls.append(len(crops))
         return read(crops)
 
