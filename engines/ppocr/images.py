@@ -28,6 +28,10 @@ _LEGIBLE_SIDE = 16
 _BANNER_RATIO = 8
 _SLACK = 0.1
 """Of the shorter side of a box: lines this far from upright are read as well without being rectified."""
+_FAINTEST = 16
+"""Levels of grey, of 255, by which text differs from paper at least."""
+_INK_MARGIN = 32
+"""Pixels kept around all ink: the detector looks at what surrounds a line."""
 _BYTES = np.arange(256, dtype=np.float32)
 # The same operations in the same order as RapidOCR's, so that the inputs are the same to the last bit:
 # detection computes in float64, recognition in float32.
@@ -60,6 +64,24 @@ def canvas(page: Pixels, max_side: int) -> Canvas | None:
     changes = {"preprocess": {"ratio_h": ratio_h, "ratio_w": ratio_w}}
     pixels, changes = apply_vertical_padding(pixels, changes, _BANNER_RATIO, _MIN_SIDE)
     return Canvas(pixels, height, width, changes)
+
+
+def inked(pixels: Pixels) -> tuple[slice, slice] | None:
+    """The rows and columns that hold whatever differs from the paper, None where nothing does.
+
+    Paper is the most frequent grey, be it light or dark. A speck counts as ink: text is never cut off for it.
+    """
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    paper = int(cv2.calcHist([grey], [0], None, [256], [0, 256]).argmax())
+    # The difference keeps within bytes whichever of the two is larger.
+    ink = cv2.compare(cv2.absdiff(grey, np.full_like(grey, paper)), _FAINTEST, cv2.CMP_GE)
+    left, top, width, height = cv2.boundingRect(ink)
+    if not width:
+        return None
+    return (
+        slice(max(top - _INK_MARGIN, 0), top + height + _INK_MARGIN),
+        slice(max(left - _INK_MARGIN, 0), left + width + _INK_MARGIN),
+    )
 
 
 def detection_input(pixels: Pixels, side: int, limit_type: str) -> NDArray[np.float32] | None:

@@ -24,6 +24,23 @@ def _page() -> tuple[Knob, ...]:
             changes_text=True,
         ),
         Knob(
+            "skip_empty",
+            "preprocess",
+            _SWITCH,
+            False,
+            "detect lines on the part of a page that is not blank paper only; blank pages cost nothing",
+            changes_text=True,
+        ),
+        Knob(
+            "overlap",
+            "pipeline",
+            _SWITCH,
+            False,
+            "of the pages of a call, detect the next one while this one is recognised; lines of two pages then share "
+            "no batch, and one page a call leaves nothing to overlap",
+            changes_text=True,
+        ),
+        Knob(
             "crop_mode",
             "crop",
             Choice(("exact", "fast")),

@@ -1,16 +1,31 @@
 """The pipeline: detection, crops, direction, recognition of all lines of a call together, reading order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+
+import numpy as np
 
 from engines.interface import Box, Line, Page, PageText, Settings, StageTimer
 from engines.ppocr.cascade import Cascade, LineReader
-from engines.ppocr.images import Pixels, canvas, crop
+from engines.ppocr.images import Pixels, canvas, crop, inked
 from engines.ppocr.knobs import NO_ESCALATION
 from engines.ppocr.models import characters, resolve
 from engines.ppocr.order import reading_order
 from engines.ppocr.quantization import quantised
 from engines.ppocr.runtimes import StageOptions, allocation_failures, open_session
 from engines.ppocr.stages import Detector, DirectionClassifier, Recogniser
+
+_EVERYTHING = slice(0, None), slice(0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was detected on one page: boxes in page pixels, and the pixels of each."""
+
+    boxes: list[Box]
+    crops: list[Pixels]
 
 
 class PpocrReader:
@@ -19,6 +34,8 @@ class PpocrReader:
     def __init__(self, settings: Settings, device: str, timer: StageTimer) -> None:
         self._timer = timer
         self._max_side = int(settings["max_side"])
+        self._skip_empty = bool(settings["skip_empty"])
+        self._overlap = bool(settings["overlap"])
         self._crop_mode = str(settings["crop_mode"])
         self._text_score = float(settings["text_score"])
         options = StageOptions("det", settings)
@@ -49,35 +66,47 @@ class PpocrReader:
 
     def lines(self, pages: Sequence[Page]) -> list[list[Line]]:
         """One line for each box that holds text, page by page, as they were detected."""
-        cropped: list[Pixels] = []
-        boxes: list[list[Box]] = []
-        for page in pages:
-            on_page, crops = self._detect(page.pixels)
-            boxes.append(on_page)
-            cropped.extend(crops)
+        if self._overlap:
+            return list(self._overlapped(pages))
+        return self._recognised([self._detect(page.pixels) for page in pages])
+
+    def _overlapped(self, pages: Sequence[Page]) -> Iterator[list[Line]]:
+        """The lines of each page, while a thread detects those of the next page and of no other."""
+        with ThreadPoolExecutor(1, thread_name_prefix="detect") as detection:
+            found = (detection.submit(self._detect, page.pixels) for page in pages)
+            # Taking pairs begins the next page before this one is recognised, and no page after that.
+            for page, _ in pairwise(chain(found, [None])):
+                if page is not None:
+                    yield from self._recognised([page.result()])
+
+    def _recognised(self, found: Sequence[_Found]) -> list[list[Line]]:
+        """The lines of pages from their boxes and crops; those of all pages share batches."""
         with self._timer.stage("recognise"):
+            crops = [crop for page in found for crop in page.crops]
             if self._classifier is not None:
-                cropped = self._classifier.upright(cropped)
-            readings = iter(self._recogniser.read(cropped))
+                crops = self._classifier.upright(crops)
+            readings = iter(self._recogniser.read(crops))
         # Each page takes as many readings as it has boxes and leaves the rest to the next one.
         return [
             [
                 Line(reading.text, box, reading.confidence)
-                for box, reading in zip(on_page, readings, strict=False)
+                for box, reading in zip(page.boxes, readings, strict=False)
                 if reading.text.strip() and reading.confidence >= self._text_score
             ]
-            for on_page in boxes
+            for page in found
         ]
 
-    def _detect(self, pixels: Pixels) -> tuple[list[Box], list[Pixels]]:
+    def _detect(self, pixels: Pixels) -> _Found:
         with self._timer.stage("preprocess"):
             drawn = canvas(pixels, self._max_side)
-        if drawn is None:
-            return [], []
-        quads = self._detector.boxes(drawn)
+            area = inked(drawn.pixels) if drawn is not None and self._skip_empty else _EVERYTHING
+        if drawn is None or area is None:
+            return _Found([], [])
+        quads = self._detector.boxes(replace(drawn, pixels=drawn.pixels[area]))
+        quads += np.array([area[1].start, area[0].start], np.float32)
         with self._timer.stage("crop"):
             crops = [crop(drawn.pixels, quad, self._crop_mode) for quad in quads]
-        return [_box(quad.tolist()) for quad in drawn.to_page(quads)], crops
+        return _Found([_box(quad.tolist()) for quad in drawn.to_page(quads)], crops)
 
 
 def _box(corners: list[list[float]]) -> Box:

@@ -9,7 +9,7 @@ from rapidocr.ch_ppocr_det.utils import DetPreProcess
 from rapidocr.ch_ppocr_rec.main import TextRecognizer
 from rapidocr.utils.process_img import get_rotate_crop_image
 
-from engines.ppocr.images import Pixels, canvas, crop, detection_input, line_batch
+from engines.ppocr.images import Pixels, canvas, crop, detection_input, inked, line_batch
 
 
 def noise(*shape: int) -> Pixels:
@@ -114,3 +114,26 @@ def test_a_banner_is_padded_and_its_boxes_are_put_back() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (15, 400), (5000, 3)])
 def test_pages_too_thin_for_text_are_left_out(size: tuple[int, int]) -> None:
     assert canvas(np.zeros((*size, 3), np.uint8), max_side=2000) is None
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(255, 0), (20, 240), (128, 145), (128, 110)])
+def test_what_differs_from_the_paper_is_kept_with_a_margin_on_light_and_dark_pages(
+    paper: int, ink: int
+) -> None:
+    page = np.full((400, 300, 3), paper, np.uint8)
+    page[100:120, 80:90] = ink
+    page[300, 200] = ink
+    assert inked(page) == (slice(68, 333), slice(48, 233))
+
+
+def test_the_margin_ends_at_the_edge_of_the_page() -> None:
+    page = np.full((60, 80, 3), 255, np.uint8)
+    page[5, 70] = 0
+    assert page[inked(page)].shape == (38, 42, 3)
+
+
+@pytest.mark.parametrize("grey", [0, 90, 255])
+def test_a_page_of_one_colour_or_of_faint_grain_is_blank(grey: int) -> None:
+    grain = np.random.default_rng(0).integers(0, 5, (200, 200, 1))
+    page = np.clip(grey + grain - 2, 0, 255).astype(np.uint8).repeat(3, axis=2)
+    assert inked(page) is None

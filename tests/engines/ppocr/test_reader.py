@@ -1,5 +1,6 @@
 """With its defaults the engine reads what RapidOCR reads, line by line."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from engines import ppocr
-from engines.interface import Page, Setting, StageTimer, UnsupportedError
+from engines.interface import OutOfMemoryError, Page, Setting, StageTimer, UnsupportedError
 from engines.ppocr.ctc import Reading
 from engines.ppocr.images import Pixels
 from engines.ppocr.models import resolve
@@ -103,6 +104,65 @@ def test_narrow_exact_batches_and_fast_crops_read_clear_text() -> None:
         rec_width_bucket=32,
     )
     assert words(lean.read([page])[0].text) == "Total 99.50 Paid by card Thank you"
+
+
+def test_the_next_page_is_detected_ahead_and_pages_keep_their_order(
+    shipped: PpocrReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ("Total 99.50", "", "Paid by card", "Thank you")
+    pages = [drawn(text, *([text] if text else [])) for text in texts]
+    overlapped = opened(overlap=True)
+    events: list[str] = []
+    detect, read = overlapped._detect, overlapped._recogniser.read
+    second = threading.Event()
+
+    def detected(pixels: Pixels) -> Any:
+        events.append(threading.current_thread().name[:6])
+        if events.count("detect") == 2:
+            second.set()
+        return detect(pixels)
+
+    def recognised(crops: list[Pixels]) -> list[Reading]:
+        assert second.wait(60)  # the second page is begun before the first is read
+        assert events.count("detect") <= events.count("read") + 2
+        events.append("read")
+        return read(crops)
+
+    monkeypatch.setattr(overlapped, "_detect", detected)
+    monkeypatch.setattr(overlapped._recogniser, "read", recognised)
+    assert [page.text for page in overlapped.read(pages)] == list(texts)
+    assert sorted(events) == ["detect"] * 4 + ["read"] * 4
+    assert list(overlapped.read([])) == []
+
+
+def test_memory_that_runs_out_in_the_thread_that_detects_is_reported_as_such(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    overlapped = opened(overlap=True)
+
+    def exhausted(pixels: Pixels) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(overlapped, "_detect", exhausted)
+    with pytest.raises(OutOfMemoryError):
+        overlapped.read([drawn("page", "Total"), drawn("other", "Total")])
+
+
+def test_blank_paper_is_skipped_and_boxes_stay_in_page_pixels(shipped: PpocrReader) -> None:
+    page = drawn("page", "Total 99.50", "Thank you", size=(1200, 900))
+    dark = Page("dark", 255 - page.pixels)
+    skipping = opened(skip_empty=True)
+    for full in (page, dark):
+        (ours,), (theirs,) = skipping.lines([full]), shipped.lines([full])
+        assert [line.text for line in ours] == [line.text for line in theirs] == ["Total 99.50", "Thank you"]
+        boxes = [np.array([line.box for line in lines]) for lines in (ours, theirs)]
+        np.testing.assert_allclose(boxes[0], boxes[1], atol=12)
+
+
+def test_blank_pages_are_not_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    skipping = opened(skip_empty=True)
+    monkeypatch.delattr(skipping._detector, "_session")
+    assert skipping.read([drawn("blank")])[0].lines == ()
 
 
 def test_without_the_classifier_lines_stay_on_their_head(shipped: PpocrReader) -> None:
