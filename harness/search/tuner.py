@@ -6,7 +6,6 @@ is killed goes on with `--resume`.
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,12 +22,10 @@ from harness.measure import (
     SideFailedError,
     block_pages,
     comparison,
-    interleaved_round,
-    measure,
 )
 from harness.search import gate, plan
-from harness.search.calibration import calibrated
 from harness.search.gate import Judgement
+from harness.search.lab import Lab, ThisMachine
 from harness.search.proposals import Proposals
 from harness.space import Space
 from harness.store import RunFolder
@@ -100,12 +97,20 @@ class _Progress:
 class Tuner:
     """One run of the main job. Side effect: keeps every trial in the run folder."""
 
-    def __init__(self, task: Task, folder: RunFolder, machine: Machine, listener: Listener) -> None:
+    def __init__(
+        self,
+        task: Task,
+        folder: RunFolder,
+        machine: Machine,
+        listener: Listener,
+        lab: Lab | None = None,
+    ) -> None:
         self._task = task
+        self._lab = lab or ThisMachine()
         self._folder = folder
         self._machine = machine
         self._listener = listener
-        self._began = time.perf_counter() - task.header.spent_s
+        self._began = self._lab.now_s() - task.header.spent_s
         self._split = plan.split_pages(task.header.references, task.header.seed)
         self._state = _Progress(
             references=task.header.references,
@@ -141,7 +146,7 @@ class Tuner:
 
     def _run(self, earlier: Sequence[TrialResult]) -> None:
         header = self._task.header
-        space = calibrated(self._task.space, self._task.pages, self._split)
+        space = self._lab.prepared(self._task.space, self._task.pages, self._split)
         self._task = replace(self._task, space=space)
         self._state.trials += earlier
         baseline = self._baseline()
@@ -209,10 +214,10 @@ class Tuner:
         self._listener.trial(len(self._state.trials), variant, "baseline")
         share_s = plan.BASELINE_SHARE * self._task.header.budget_s
         pages = self._split.search[: plan.MAX_SEARCH_PAGES]
-        began = time.perf_counter()
+        began_s = self._lab.now_s()
 
         def spent(_: Sequence[Block]) -> str | None:
-            over = time.perf_counter() - began > share_s
+            over = self._lab.now_s() - began_s > share_s
             return "as many pages as its share of the budget allows" if over else None
 
         size = block_pages([variant])
@@ -271,7 +276,7 @@ class Tuner:
     ) -> TrialResult:
         number = len(self._state.trials)
         began_s = self._spent_s()
-        outcome, note = measure(
+        outcome, note = self._lab.measure(
             self._bench(self._folder.trial(number, variant.id)),
             variant,
             blocks,
@@ -367,7 +372,7 @@ class Tuner:
             hand = [pages[(read + i) % len(pages)] for i in range(count)]
             self._listener.round(len(rounds) + 1, scheme.rounds)
             try:
-                rounds.append(interleaved_round(bench, sides, hand, number))
+                rounds.append(self._lab.interleaved_round(bench, sides, hand, number))
             except SideFailedError as failed:
                 if failed.side == 0:
                     self._state.cautions.append(Caution.UNCONFIRMED.sentence)
@@ -403,7 +408,7 @@ class Tuner:
         return Bench(self._task.pages, self._state.references, folder, self._machine, self._task.header.seed)
 
     def _spent_s(self) -> float:
-        return time.perf_counter() - self._began
+        return self._lab.now_s() - self._began
 
     def _left_s(self) -> float:
         return self._task.header.budget_s - self._spent_s()
