@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pytest
 
 from engines.interface import Setting
 from harness.machine import detect
@@ -41,6 +42,7 @@ def test_the_slope_is_that_of_the_second_half() -> None:
     assert abs(slope_mib([10, 90, 100, 102, 104, 106]) - 2.0) < 1e-9
 
 
+@pytest.mark.timeout(3600)
 def test_memory_does_not_grow_with_the_pages_read(benchmark: Any) -> None:
     settings = dict(Space.of("ppocr", "cpu", detect()).variant(EMITTED).settings)
     pages = PAGES if benchmark.enabled and PAGES else 2
