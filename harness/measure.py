@@ -38,6 +38,10 @@ OPEN_S = 300.0
 """Loading, compiling and the first page may take this long."""
 ROUNDS = 5
 """Rounds before the first verdict of a comparison: every page is read once in them."""
+_FIRST_BLOCKS = 4
+"""Most blocks of the first round, from whose time the others are planned."""
+_MARGIN = 1.2
+"""A round is begun where this multiple of its expected time is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,27 @@ def interleaved_round(
     )
 
 
+class Deck:
+    """Page indices, shuffled anew whenever all have been dealt."""
+
+    def __init__(self, pages: int, seed: int) -> None:
+        self._pages = pages
+        self._random = random.Random(f"{seed}/pages")
+        self._left: list[int] = []
+
+    def draw(self, count: int) -> list[int]:
+        """The next `count` pages."""
+        while len(self._left) < count:
+            self._left += self._random.sample(range(self._pages), self._pages)
+        hand, self._left = self._left[:count], self._left[count:]
+        return hand
+
+
+def hand_size(pages: int, block: int, rounds: int) -> int:
+    """Pages a round, whole blocks of `block`, so that `rounds` rounds read every page."""
+    return max(1, math.ceil(pages / rounds / block)) * block
+
+
 def round_pages(
     pages: int, variants: Sequence[Variant], seed: int, rounds: int = ROUNDS
 ) -> Iterator[list[int]]:
@@ -187,15 +212,10 @@ def round_pages(
 
     A round has at least one block, so a small set is read more often.
     """
-    draw = random.Random(f"{seed}/pages")
-    size = block_pages(variants)
-    count = max(1, math.ceil(pages / rounds / size)) * size
-    deck: list[int] = []
+    deck = Deck(pages, seed)
+    count = hand_size(pages, block_pages(variants), rounds)
     while True:
-        while len(deck) < count:
-            deck += draw.sample(range(pages), pages)
-        hand, deck = deck[:count], deck[count:]
-        yield hand
+        yield deck.draw(count)
 
 
 def compare(
@@ -239,20 +259,37 @@ def rounds_until(
 ) -> Iterator[Round]:
     """Interleaved rounds of two sides until `settled` by their log-ratios, or until no other fits the budget.
 
-    At least `rounds` rounds, which read every page once, unless the budget, in seconds, ends first.
-    Raises SideFailedError.
+    At least `rounds` rounds, which read every page once. Where the budget, in seconds, is too short for that, rounds
+    are made smaller: few pages in many rounds say more of speed than many pages in few. Raises SideFailedError.
     """
     clock = _Deadline(budget_s)
+    total, size = len(bench.pages), block_pages(sides)
+    deck = Deck(total, bench.seed)
+    count = min(hand_size(total, size, rounds), _FIRST_BLOCKS * size)
+    most = hand_size(max(1, total - count), size, max(1, rounds - 1))
     log_ratios: list[float] = []
-    for number, pages in enumerate(round_pages(len(bench.pages), sides, bench.seed, rounds)):
+    while count:
         began_s = clock.spent()
-        result = interleaved_round(bench, sides, pages, number, interpreters)
+        result = interleaved_round(bench, sides, deck.draw(count), len(log_ratios), interpreters)
+        took_s = clock.spent() - began_s
         yield result
         log_ratios.append(result.log_ratios[0])
-        if settled(log_ratios) and number + 1 >= rounds:
+        if settled(log_ratios) and len(log_ratios) >= rounds:
             return
-        if clock.left() < 1.2 * (clock.spent() - began_s):
-            return
+        left = max(1, rounds - len(log_ratios))
+        count = min(most, affordable_pages(result, took_s, clock.left(), left, size))
+
+
+def affordable_pages(last: Round, took_s: float, left_s: float, rounds: int, block: int) -> int:
+    """Pages of the next round, whole blocks of `block`, so that `rounds` of them fit `left_s`, in seconds.
+
+    Judged by the `last` round, which took `took_s`, starts included. At least a block where that much fits, else 0.
+    """
+    page_s = sum(b.wall_s for side in last.blocks for b in side) / sum(len(b.pages) for b in last.blocks[0])
+    start_s = took_s - page_s * sum(len(b.pages) for b in last.blocks[0])
+    if start_s + block * page_s > left_s / _MARGIN:
+        return 0
+    return max(1, int((left_s / _MARGIN / rounds - start_s) / page_s / block)) * block
 
 
 def comparison(

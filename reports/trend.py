@@ -1,6 +1,8 @@
 """The page of many nights, and that of a pytest-benchmark file: the same page kind as a run's report."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from statistics import median
 from typing import Literal
@@ -12,23 +14,35 @@ from harness.check.benchmarks import Benchmark
 from harness.check.history import History, Night, change_points
 from harness.check.verdicts import Outcome
 from reports import svg
-from reports.blocks import Answer, Block, Chart, Notices, Panel, Row, Table, long, num, text
+from reports.blocks import Answer, Block, Chart, Panel, Prose, Row, Table, long, num, text
 from reports.page import page
 from reports.sections import Section
 
-_SHOWN = ("throughput", "cer", "characters_per_page", "lines_per_page", "peak_memory", "cold_start")
+_SHOWN = {
+    "throughput": "pages/s",
+    "cer": "CER",
+    "characters_per_page": "characters/page",
+    "lines_per_page": "lines/page",
+    "peak_memory": "memory, MiB",
+    "cold_start": "cold start, s",
+}
+"""Metrics that are drawn, with their names for people."""
 _TONES: Mapping[Outcome, Literal["good", "neutral", "bad"]] = {
     Outcome.PASS: "good",
     Outcome.REGRESSION: "bad",
     Outcome.INCONCLUSIVE: "neutral",
 }
 _MAX_ROWS = 400
+_DATES = 6
+"""Nights that are named below a chart."""
 
 
 def render_history(history: History) -> str:
     """The page of a history as HTML text: the last night first, then each metric over time by machine."""
     machines = dict.fromkeys(night.fingerprint for night in history.nights)
     by_machine = [[night for night in history.nights if night.fingerprint == one] for one in machines]
+    torn = history.unreadable
+    left_out = f"Left out, as torn or not of this program: {torn} of the history's lines." if torn else ""
     sections: tuple[tuple[Section, Callable[[Sequence[Night]], Sequence[Block]]], ...] = (
         (Section("answer", "The last night", lambda _: []), _last),
         (
@@ -40,45 +54,61 @@ def render_history(history: History) -> str:
             ),
             _trends,
         ),
-        (Section("nights", "All nights", lambda _: []), _table),
+        (Section("nights", "All nights", lambda _: [], left_out), _table),
     )
     built = [
-        (section, [Panel(nights[-1].machine, build(nights)) for nights in by_machine])
+        (section, [Panel(_machine(nights[-1]), build(nights)) for nights in by_machine])
         for section, build in sections
     ]
-    if history.unreadable:
-        doubt = Notices([f"{history.unreadable} lines of the history were torn or are not of this program."])
-        built[0][1].insert(0, Panel("", [doubt]))
-    first, last = history.nights[0].at, history.nights[-1].at
-    return page("Nightly checks", f"{len(history.nights)} nights, {first} to {last}", built)
+    count, first, last = len(history.nights), _time(history.nights[0])[:10], _time(history.nights[-1])[:10]
+    several = len(machines) > 1
+    place = f"{len(machines)} machines" if several else _machine(history.nights[-1])
+    subtitle = f"{count} nights, {first} to {last}, on {place}"
+    return page("Nightly checks", subtitle, built, several=several)
+
+
+def _machine(night: Night) -> str:
+    return f"{night.machine} ({night.fingerprint[:8]})"
+
+
+def _time(night: Night) -> str:
+    """Date and minute in UTC, or what is written where that is no time."""
+    try:
+        return datetime.fromisoformat(night.at).astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return night.at
 
 
 def _last(nights: Sequence[Night]) -> Sequence[Block]:
     night = nights[-1]
-    worst = [name for name, point in night.metrics.items() if point.outcome is not Outcome.PASS]
+    worst = [_SHOWN.get(n, n) for n, point in night.metrics.items() if point.outcome is not Outcome.PASS]
     said = f"not passed: {', '.join(worst)}" if worst else "every metric passed"
     return [
         Answer(
             _TONES[night.outcome],
             f"{night.outcome}",
-            f"{night.at}, {_commit(night)}, beside {night.against}: {said}.",
+            f"{_time(night)} UTC, {_commit(night)}, beside {night.against}: {said}.",
         )
     ]
 
 
 def _trends(nights: Sequence[Night]) -> Sequence[Block]:
     blocks: list[Block] = []
-    for name in _SHOWN:
+    constant = []
+    for name, title in _SHOWN.items():
         shown = [night for night in nights if name in night.metrics]
-        if len(shown) < 2:
-            continue
         values = [night.metrics[name].current for night in shown]
+        if len(set(values)) < 2:
+            constant += [f"{title} {values[0]:.4g}"] if values else []
+            continue
         changes = change_points(values)
-        says = f"{name} over {len(shown)} nights: " + (
+        says = f"{title} over {len(shown)} nights: " + (
             "; ".join(_change(shown, values, edges) for edges in _around(changes, len(values)))
             or "no lasting change"
         )
-        blocks.append(Chart(_picture(f"{name}-{shown[0].fingerprint}", values, changes, says), f"{says}."))
+        blocks.append(Chart(_picture(name, shown, changes, says), f"{says}."))
+    if constant:
+        blocks.append(Prose(f"The same every night: {', '.join(constant)}."))
     return blocks
 
 
@@ -90,49 +120,73 @@ def _change(nights: Sequence[Night], values: Sequence[float], edges: tuple[int, 
     before, here, after = edges
     levels = median(values[before:here]), median(values[here:after])
     share = f" ({100 * (levels[1] / levels[0] - 1):+.1f} %)" if levels[0] else ""
-    changed = sorted(
-        f"{package} {old or 'absent'} to {new}"
-        for package, new in nights[here].versions.items()
-        if (old := nights[here - 1].versions.get(package)) != new
-    )
-    with_it = f", with {', '.join(changed)}" if changed else ""
+    changed = _changed(nights[here - 1], nights[here])
+    with_it = f", with {changed}" if changed else ""
     level = f"{levels[0]:.4g} to {levels[1]:.4g}{share}"
-    return f"changed from {level} at {nights[here].at}, {_commit(nights[here])}{with_it}"
+    return f"changed from {level} at {_time(nights[here])}, {_commit(nights[here])}{with_it}"
+
+
+def _changed(before: Night, night: Night) -> str:
+    """The packages whose versions differ between two nights."""
+    names = sorted({*before.versions, *night.versions})
+    versions = [
+        (name, before.versions.get(name, "absent"), night.versions.get(name, "absent")) for name in names
+    ]
+    return ", ".join(f"{name} {old} to {new}" for name, old, new in versions if old != new)
 
 
 def _commit(night: Night) -> str:
     return f"commit {night.commit[:12]}" if night.commit else "no commit known"
 
 
-def _picture(name: str, values: Sequence[float], changes: Sequence[int], says: str) -> Markup:
+def _picture(name: str, nights: Sequence[Night], changes: Sequence[int], says: str) -> Markup:
+    points = [night.metrics[name] for night in nights]
+    bad = [i for i, point in enumerate(points) if point.outcome is Outcome.REGRESSION]
     with svg.style():
         figure = Figure(figsize=(7.4, 2.2), layout="constrained")
         axes = figure.add_subplot()
-        axes.plot(range(len(values)), values, "o", color=svg.TRIAL, markersize=3.5)
-        for start, end in pairwise([0, *changes, len(values)]):
-            level = median(values[start:end])
+        axes.plot(range(len(points)), [p.current for p in points], "o", color=svg.TRIAL, markersize=3.5)
+        axes.plot(bad, [points[i].current for i in bad], "X", color=svg.BAD, markersize=7)
+        for start, end in pairwise([0, *changes, len(points)]):
+            level = median(point.current for point in points[start:end])
             axes.plot([start - 0.4, end - 0.6], [level, level], color=svg.BEST, linewidth=1.6)
-        axes.set_xlabel("nights, oldest first")
-        return svg.markup(figure, f"trend-{name}", says)
+        named = range(0, len(points), max(1, math.ceil(len(points) / _DATES)))
+        axes.set_xticks(named, [_time(nights[i])[:10] for i in named])
+        axes.set_ylabel(_SHOWN[name])
+        return svg.markup(figure, f"trend-{name}-{nights[0].fingerprint}", says)
 
 
 def _table(nights: Sequence[Night]) -> Sequence[Block]:
     rows = [
         Row(
             [
-                night.at,
+                _time(night),
                 night.outcome,
                 night.commit[:12] if night.commit else "",
                 night.against,
                 *(f"{night.metrics[name].current:.4g}" if name in night.metrics else "" for name in _SHOWN),
-                ", ".join(f"{package} {version}" for package, version in night.versions.items()),
+                _changed(before, night) if before else "",
             ],
             "failed" if night.outcome is Outcome.REGRESSION else "",
         )
-        for night in list(reversed(nights))[:_MAX_ROWS]
+        for before, night in list(zip([None, *nights], nights, strict=False))[::-1][:_MAX_ROWS]
     ]
-    columns = [text("night"), text("outcome"), text("commit"), text("beside"), *map(num, _SHOWN)]
-    return [Table("Newest first", [*columns, long("versions")], rows)]
+    columns = [
+        text("night (UTC)"),
+        text("outcome"),
+        text("commit"),
+        text("beside"),
+        *map(num, _SHOWN.values()),
+    ]
+    versions = ", ".join(f"{package} {version}" for package, version in sorted(nights[-1].versions.items()))
+    return [
+        Table(
+            "Newest first; a red cross in a chart is a regression",
+            [*columns, long("other versions since")],
+            rows,
+        ),
+        Prose(f"Versions of the last night: {versions or 'not known'}."),
+    ]
 
 
 def render_benchmarks(name: str, benchmarks: Sequence[Benchmark]) -> str:
@@ -140,16 +194,18 @@ def render_benchmarks(name: str, benchmarks: Sequence[Benchmark]) -> str:
     rows = [
         Row(
             [
-                one.fullname,
                 f"{1000 * one.median_s:.3f}",
                 f"{1000 * one.iqr_s:.3f}",
                 f"{one.rounds}",
+                one.fullname,
                 ", ".join(f"{key} {value}" for key, value in one.extra.items()),
             ]
         )
         for one in benchmarks
     ]
-    columns = [text("case"), num("median, ms"), num("interquartile range, ms"), num("rounds"), long("facts")]
-    blocks: list[Block] = [Table("One row a case", columns, rows)]
+    columns = [num("median, ms"), num("IQR, ms"), num("rounds"), long("case"), long("facts")]
+    blocks: list[Block] = [
+        Table("One row a case; IQR is the interquartile range of its rounds", columns, rows)
+    ]
     section = Section("benchmarks", "Benchmarks", lambda _: [])
     return page("Benchmarks", name, [(section, [Panel("", blocks)])])

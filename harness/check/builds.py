@@ -1,5 +1,6 @@
 """Another build beside this one: a git revision or a package version, installed into an environment of its own.
 
+A revision brings its package with the versions that it depends on, or else those of its requirements.txt.
 The environment sees every package of this one and hides only what the other build brings, so that both sides differ
 in nothing else. It is kept by what it is made of and used again.
 """
@@ -15,6 +16,7 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
+import tomllib
 import venv
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,14 +63,15 @@ def commit_of(revision: str = "HEAD", folder: Path = Path()) -> str | None:
 
 
 def build(against: str, *, folder: Path = Path(), cache: Path | None = None) -> Build:
-    """The build that `against` names: a requirement such as rapidocr==3.9.0, or a git revision of `folder`.
+    """The build that `against` names: a requirement such as rapidocr==3.9.0, or a git revision.
 
+    The revision is one of the repository around `folder`, such as the user's own, not of this program's.
     Raises UserError where it does not exist or cannot be installed.
     """
     if against.startswith("-"):
         raise UserError(f"--against {against!r} is neither a git revision nor a requirement")
     if _REQUIREMENT.fullmatch(against):
-        return Build(against, _environment([against], against, cache or cache_folder()))
+        return packages([against], cache=cache)
     commit = commit_of(against, folder)
     if commit is None:
         raise UserError(
@@ -78,14 +81,16 @@ def build(against: str, *, folder: Path = Path(), cache: Path | None = None) -> 
     with tempfile.TemporaryDirectory(prefix="ocr-tune-source-") as scratch:
         source = Path(scratch)
         _export(commit, folder, source)
-        interpreter = _environment([str(source)], f"{folder.resolve()}@{commit}", cache or cache_folder())
+        interpreter = _environment(
+            _to_install(source, commit), f"{folder.resolve()}@{commit}", cache or cache_folder(), source
+        )
     return Build(against, interpreter, commit)
 
 
 def packages(requirements: Sequence[str], *, cache: Path | None = None) -> Build:
     """The build with these exact versions of packages. Raises UserError."""
     name = " ".join(requirements)
-    return Build(name, _environment(requirements, name, cache or cache_folder()))
+    return Build(name, _environment(["--", *requirements], name, cache or cache_folder()))
 
 
 def _export(commit: str, folder: Path, target: Path) -> None:
@@ -97,22 +102,42 @@ def _export(commit: str, folder: Path, target: Path) -> None:
     with tarfile.open(archive) as files:
         files.extractall(target, filter="data")
     archive.unlink()
-    if not any((target / name).is_file() for name in ("pyproject.toml", "setup.py")):
-        raise UserError(
-            f"revision {commit[:12]} has no pyproject.toml at its top, so it cannot be installed; "
-            "pin the package that you use instead, such as --against rapidocr==3.9.0"
-        )
 
 
-def _environment(requirements: Sequence[str], identity: str, cache: Path) -> Path:
-    """The Python of the environment that has `requirements` on top of this one; `identity` says what they are."""
+def _to_install(source: Path, commit: str) -> list[str]:
+    """What pip is told to install of a revision: its package, else the requirements that it pins."""
+    if (source / "setup.py").is_file() or _is_package(source / "pyproject.toml"):
+        return ["--", str(source)]
+    if (source / "requirements.txt").is_file():
+        return ["--requirement", str(source / "requirements.txt")]
+    raise UserError(
+        f"revision {commit[:12]} has neither a package (pyproject.toml, setup.py) nor a requirements.txt at its top, "
+        "so nothing of it can be installed; pin the package that you use instead, such as --against rapidocr==3.9.0"
+    )
+
+
+def _is_package(project: Path) -> bool:
+    """Whether a pyproject.toml describes a package: many only hold the settings of tools."""
+    try:
+        found = tomllib.loads(project.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "project" in found or "build-system" in found
+
+
+def _environment(wanted: Sequence[str], identity: str, cache: Path, folder: Path | None = None) -> Path:
+    """The Python of the environment that has what is `wanted` on top of this one; `identity` says what that is.
+
+    `wanted` ends the command line of `pip install`, which runs in `folder`.
+    """
     facts = [identity, sys.prefix, sys.version, _modules_here(), _installed_here()]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     final = cache / key
     if not (final / ".complete").is_file():
         shutil.rmtree(final, ignore_errors=True)
         try:
-            _create(final, requirements)
+            _create(final)
+            _install(final / "bin" / "python", wanted, identity, folder)
         except BaseException:
             shutil.rmtree(final, ignore_errors=True)
             raise
@@ -120,7 +145,7 @@ def _environment(requirements: Sequence[str], identity: str, cache: Path) -> Pat
     return final / "bin" / "python"
 
 
-def _create(root: Path, requirements: Sequence[str]) -> None:
+def _create(root: Path) -> None:
     try:
         venv.create(root, with_pip=False, symlinks=True)
     except OSError as error:
@@ -130,6 +155,9 @@ def _create(root: Path, requirements: Sequence[str]) -> None:
     own = Path(_run([str(python), "-c", question], "start the new environment").strip())
     lines = [f"import site; site.addsitedir({path!r})" for path in _sites()]
     (own / "base.pth").write_text("\n".join([*lines, *_modules_here(), ""]), encoding="utf-8")
+
+
+def _install(python: Path, wanted: Sequence[str], identity: str, folder: Path | None) -> None:
     if importlib.util.find_spec("pip"):
         command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
         command += ["--disable-pip-version-check", "--no-input"]
@@ -137,7 +165,7 @@ def _create(root: Path, requirements: Sequence[str]) -> None:
         command = [uv, "pip", "install", "--quiet", "--python", str(python)]
     else:
         raise UserError("--against installs packages, and here is neither pip nor uv: install one of them")
-    _run([*command, "--", *requirements], f"install {' '.join(requirements)}")
+    _run([*command, *wanted], f"install {identity}", folder)
 
 
 def _sites() -> list[str]:
@@ -156,11 +184,17 @@ def _installed_here() -> list[str]:
     return sorted(path.name for site in _sites() for path in Path(site).glob("*.dist-info"))
 
 
-def _run(command: Sequence[str], moment: str) -> str:
+def _run(command: Sequence[str], moment: str, folder: Path | None = None) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_INSTALL_S, env=environment
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_INSTALL_S,
+            env=environment,
+            cwd=folder,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"could not {moment}: {error}") from error

@@ -32,6 +32,11 @@ class SelfTest:
         """Slowed sides that were called regressions."""
         return self.slowed.count(Outcome.REGRESSION)
 
+    @property
+    def missed(self) -> int:
+        """Slowed sides that were passed."""
+        return self.slowed.count(Outcome.PASS)
+
 
 def self_test(
     bench: Bench, variant: Variant, *, budget_s: float, progress: Callable[[str], None] = lambda _: None

@@ -29,7 +29,7 @@ def doctor_self_test(
         "engine": base.engine,
         "slowdown_pct": SLOWDOWN_PCT,
         "unchanged": {"comparisons": len(found.unchanged), "false_verdicts": found.false_verdicts},
-        "slowed": {"comparisons": len(found.slowed), "caught": found.caught},
+        "slowed": {"comparisons": len(found.slowed), "caught": found.caught, "missed": found.missed},
         "inconclusive": (found.unchanged + found.slowed).count(Outcome.INCONCLUSIVE),
         "verdict_s": {"p50": median_s, "p95": p95_s},
     }
@@ -38,7 +38,7 @@ def doctor_self_test(
     else:
         sys.stdout.write(
             f"unchanged: {found.false_verdicts} of {len(found.unchanged)} called a regression\n"
-            f"slowed by {SLOWDOWN_PCT} %: {found.caught} of {len(found.slowed)} caught\n"
+            f"slowed by {SLOWDOWN_PCT} %: {found.caught} of {len(found.slowed)} caught, {found.missed} passed\n"
             f"inconclusive: {document['inconclusive']}\n"
             f"a verdict takes {median_s:.0f} s (median), {p95_s:.0f} s (95th percentile)\n"
         )

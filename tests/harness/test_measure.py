@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from engines.interface import Setting
 from harness.machine import detect
-from harness.measure import Bench, block_pages, compare, measure, round_pages
+from harness.measure import Bench, affordable_pages, block_pages, compare, measure, round_pages
 from harness.space import Space
-from harness.values import Failure, FailureKind, Measurement, Variant, Verdict
+from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, Round, Variant, Verdict
 from tests.pages import page_set
 
 MACHINE = detect()
@@ -37,6 +37,34 @@ def test_the_first_rounds_read_every_page(count: int, replicas: int, call: int, 
     assert all(len(hand) % block_pages(sides) == 0 for hand in hands)
     readings = Counter(index for hand in hands for index in hand)
     assert max(readings.values()) - min(readings.values()) <= 1 + block_pages(sides) // count
+
+
+@given(
+    st.integers(1, 8),
+    st.integers(1, 6),
+    st.floats(0.01, 10),
+    st.floats(0, 30),
+    st.floats(0, 600),
+    st.integers(1, 8),
+)
+def test_rounds_are_planned_to_fit_the_time_that_is_left(
+    block: int, blocks: int, page_s: float, start_s: float, left_s: float, rounds: int
+) -> None:
+    read = Block(tuple(PageRecord(f"p{i}", (), page_s, {}) for i in range(block)), block * page_s)
+    last = Round(((read,) * blocks, (read,) * blocks), (1.0, 1.0), (0.0,))
+
+    def cost_s(pages: int) -> float:
+        return start_s + 2 * page_s * pages
+
+    planned = affordable_pages(last, cost_s(block * blocks), left_s, rounds, block)
+    assert planned % block == 0
+    if planned:
+        assert cost_s(planned) <= left_s + 1e-6
+    else:
+        assert cost_s(block) > 0.8 * left_s
+    if planned > block:
+        assert rounds * cost_s(planned) <= left_s + 1e-6
+        assert rounds * cost_s(planned + block) > 0.8 * left_s
 
 
 def test_a_trial_stops_when_it_is_told_to_and_keeps_what_it_has(scripted: str, tmp_path: Path) -> None:

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import reports
+from harness.check.benchmarks import Benchmark
+from harness.check.history import History
+from harness.check.verdicts import Outcome
 from harness.values import Study
+from tests.harness.check.test_history import night
 from tests.reports import factory
 from tests.reports.test_hostile_text import hostile_study
 from tests.reports.test_page import PNG
@@ -31,7 +35,7 @@ MEASURE = """() => {
   return {
     client: root.clientWidth, scroll: root.scrollWidth,
     overflowing: out.map(element => element.outerHTML.slice(0, 200)),
-    line_px: parseFloat(getComputedStyle(document.querySelector(".line")).fontSize),
+    line_px: document.querySelector(".line") && parseFloat(getComputedStyle(document.querySelector(".line")).fontSize),
     sections: document.querySelectorAll("main > section").length,
     flat: [...document.querySelectorAll("svg")].filter(svg => svg.checkVisibility() &&
       svg.getBoundingClientRect().height < 50).length,
@@ -75,12 +79,34 @@ STUDIES: dict[str, Callable[[], list[Study]]] = {
 }
 
 
+def nights() -> str:
+    """Two machines, a change that lasts, a regression, lines that were torn, names that are markup."""
+    made = [
+        night(number, 10 + 0.01 * (number % 3) - (number > 10), fingerprint)
+        for fingerprint in ("abcdef0123", "0123456789")
+        for number in range(25)
+    ]
+    bad = made[-1].metrics["throughput"].model_copy(update={"outcome": Outcome.REGRESSION})
+    made[-1] = made[-1].model_copy(update={"outcome": Outcome.REGRESSION, "metrics": {"throughput": bad}})
+    return reports.render_history(History(tuple(made), 3))
+
+
+def benchmarks() -> str:
+    facts: dict[str, str | float | bool | None] = {"pages": 23, "cer": 0.083, "note": "<b>" + "x" * 90}
+    return reports.render_benchmarks(
+        "bench.json", [Benchmark("a.py::" + "long_" * 20, 0.123, 0.004, 5, facts)]
+    )
+
+
+OTHERS = {"nights": nights, "benchmarks": benchmarks}
+
+
 @cache
 def rendered(name: str) -> str:
-    return reports.render(STUDIES[name](), thumbnail=lambda _: PNG)
+    return OTHERS[name]() if name in OTHERS else reports.render(STUDIES[name](), thumbnail=lambda _: PNG)
 
 
-@pytest.fixture(params=STUDIES)
+@pytest.fixture(params=[*STUDIES, *OTHERS])
 def opened(request: pytest.FixtureRequest, browser: "Browser", tmp_path: Path) -> "Iterator[Page]":
     """A page of each kind, open. It must neither complain nor ask for anything but itself, whatever a test does."""
     path = tmp_path / "report.html"
@@ -105,8 +131,8 @@ def test_the_page_fits_every_width(opened: "Page", width: int) -> None:
     assert measured["client"] == width
     assert measured["scroll"] <= width, measured
     assert not measured["overflowing"], measured["overflowing"]
-    assert measured["sections"] >= 3
-    assert measured["line_px"] >= 26
+    assert measured["sections"] >= 1
+    assert measured["line_px"] is None or measured["line_px"] >= 26
     assert measured["flat"] == 0
 
 

@@ -112,3 +112,31 @@ def test_holm_corrects_as_its_textbook_example() -> None:
     assert all(
         h >= b - 1e-12 for h, b in zip(holm(list(values)), false_discovery_control(values), strict=True)
     )
+
+
+def resources(log_ratios: list[float]) -> dict[str, Outcome]:
+    """The outcomes where cold start and memory differ by these logarithms, round by round."""
+    made = [
+        Round(r.blocks, (1.0, float(np.exp(x))), r.log_ratios, (100.0, 100.0 * float(np.exp(x))))
+        for r, x in zip(rounds([0.0] * len(log_ratios)), log_ratios, strict=True)
+    ]
+    found = findings(made, scores([TEXT] * 6), scores([TEXT] * 6), (0, 0), Tolerances())
+    return {f.name: f.outcome for f in found}
+
+
+def test_a_noisy_machine_leaves_cold_start_and_memory_of_an_unchanged_build_no_question() -> None:
+    rng = np.random.default_rng(0)
+    nights = [resources(list(rng.normal(0, 0.15, 8) + 0.8 * (rng.random(8) < 0.1))) for _ in range(100)]
+    assert sum(night["cold_start"] is not Outcome.PASS for night in nights) <= 5
+    assert sum(night["cold_start"] is Outcome.REGRESSION for night in nights) == 0
+
+
+def test_a_cold_start_that_takes_half_as_long_again_is_a_regression_in_noise_too() -> None:
+    rng = np.random.default_rng(0)
+    nights = [resources(list(rng.normal(np.log(1.5), 0.15, 8))) for _ in range(50)]
+    assert sum(night["cold_start"] is Outcome.REGRESSION for night in nights) >= 45
+    assert not any(night["cold_start"] is Outcome.PASS for night in nights[:25])
+
+
+def test_one_start_of_ten_times_the_length_is_no_regression() -> None:
+    assert resources([0.0, 2.3, 0.0, 0.01, -0.01, 0.0, 0.02, 0.0])["cold_start"] is Outcome.PASS
