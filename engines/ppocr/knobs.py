@@ -41,6 +41,14 @@ def _page() -> tuple[Knob, ...]:
             changes_text=True,
         ),
         Knob(
+            "split_columns",
+            "crop",
+            _SWITCH,
+            False,
+            "cut boxes that reach across the gutter between two columns of text",
+            changes_text=True,
+        ),
+        Knob(
             "crop_mode",
             "crop",
             Choice(("exact", "fast")),
