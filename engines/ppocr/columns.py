@@ -80,8 +80,9 @@ def _gaps(pixels: Pixels, quad: NDArray[np.float32], span: _Span) -> list[_Span]
     """The blank places inside a line that are wider than a gap between words."""
     grey = cv2.cvtColor(crop(pixels, quad, "exact"), cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
-    inner = grey[int(_INNER * height) : max(int((1 - _INNER) * height), 1)].astype(np.int16)
-    deviation = np.abs(inner - int(np.median(inner)))
+    inner = grey[int(_INNER * height) : max(int((1 - _INNER) * height), 1)]
+    paper = int(np.bincount(inner.ravel()).argmax())
+    deviation = np.abs(inner.astype(np.int16) - paper)
     blank = deviation.max(axis=0) < _FAINT * np.percentile(deviation, 98)
     begin, end = span
     return [
