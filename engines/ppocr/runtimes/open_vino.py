@@ -23,6 +23,15 @@ def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
         when,
         changes_text=True,
     )
+    yield Knob(
+        f"{prefix}_shape_cache",
+        stage,
+        Ordered((500, 1000, 2000, 5000), low=0, high=100_000),
+        5000,
+        "kernels of each kind that OpenVINO keeps for the shapes it has met, those used last; a shape takes 13 to 25 "
+        "convolutions and 1 to 7 MiB in all, and is compiled again once it is forgotten",
+        when,
+    )
     if prefix == "rec":  # one page is one call of the detector: there is nothing to overlap
         yield Knob(
             f"{prefix}_streams",
@@ -46,6 +55,7 @@ class OpenVinoSession(Session):
     """A model in OpenVINO on the CPU.
 
     One infer request is used again and again: a request per call would keep the buffers of every shape seen.
+    Kernels are kept for every shape as well: without a bound that is met early, memory grows for thousands of pages.
     """
 
     def __init__(self, path: Path, options: Settings, streams: int = 1) -> None:
@@ -59,6 +69,7 @@ class OpenVinoSession(Session):
             "NUM_STREAMS": str(streams),
             # Each process would pin its threads to the same first cores; binding replicas is the pipeline's part.
             "ENABLE_CPU_PINNING": False,
+            "CPU_RUNTIME_CACHE_CAPACITY": str(options["shape_cache"]),
         }
         if options["threads"]:
             config["INFERENCE_NUM_THREADS"] = str(options["threads"])
