@@ -193,6 +193,10 @@ class Caution(StrEnum):
         "no_ground_truth",
         "The pages have no text to compare with: CER is the difference from the baseline's own output.",
     )
+    IDLE_SETTING = (
+        "idle_setting",
+        "A setting cannot act on these pages: leave it out, or measure on pages that it is for.",
+    )
     STAND_IN = (
         "stand_in",
         "The engine as shipped fails here: speed and CER are compared with a start that works in its place.",

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from engines.interface import Machine
 from harness import environments
+from harness.acting import refuse_copying
 from harness.counters import CounterSampler
 from harness.data import PageRef
 from harness.values import Block, CounterSample, Failure, FailureKind, Measurement, PageRecord, Variant
@@ -117,6 +118,7 @@ class Session:
     """One variant, opened and warm, ready to read blocks of pages. Use as a context manager.
 
     `interpreter` is the Python of another environment whose build is to be measured, None for this one.
+    Raises UserError where the settings would take the ground truth of the pages for the answer.
     Side effect: writes the spec and the workers' stderr into `folder`.
     """
 
@@ -144,6 +146,7 @@ class Session:
         self._sampler: CounterSampler | None = None
         self._samples: tuple[CounterSample, ...] = ()
         self._absent: dict[str, str] = {}
+        refuse_copying(variant.settings, pages)
         folder.mkdir(parents=True, exist_ok=True)
         pinned = bool(variant.settings.get("pin", False))
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

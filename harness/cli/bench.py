@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from engines.interface import STAGES, Machine
 from harness.accuracy.bootstrap import cer_interval
 from harness.accuracy.scores import PageScore, by_set, summarise
+from harness.acting import Traits, idle_settings
 from harness.bottleneck import bottleneck
 from harness.cli.arguments import seconds
 from harness.cli.common import LoadedData, load_data, print_json, stderr
@@ -99,6 +100,7 @@ def bench(
     scores = run.score(outcome.pages)
     document = summary(variant, outcome, scores, machine)
     document["cautions"] += _of_another_machine(tuned, document["machine"]["fingerprint"])
+    document["cautions"] += _of_idle_settings(variant, loaded, machine)
     if out:
         _write(out, loaded, outcome, scores, document)
     if json:
@@ -224,6 +226,12 @@ def _of_another_machine(tuned: TunedConfig | None, fingerprint_here: str) -> lis
     if tuned is None or tuned.machine is None or tuned.machine.fingerprint == fingerprint_here:
         return []
     return [Caution.OTHER_MACHINE.sentence]
+
+
+def _of_idle_settings(variant: Variant, loaded: LoadedData, machine: Machine) -> list[str]:
+    space = Space.of(variant.engine, variant.device, machine)
+    idle = idle_settings(variant.settings, space, Traits.of(loaded.pages))
+    return [f"{Caution.IDLE_SETTING.sentence} {name}: {reason}." for name, reason in idle.items()]
 
 
 def _write(

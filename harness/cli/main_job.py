@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engines.interface import Machine
+from harness.acting import Traits, idle_knobs, searched
 from harness.cli.common import LoadedData, changed, load_data, print_json, stderr, thumbnail
 from harness.cli.tune import Request
 from harness.config import to_yaml
@@ -45,6 +46,11 @@ def run(request: Request) -> int:
     # The guess from the hardware alone comes first: it costs one trial, and what is searched must beat it.
     experiment = experiment.model_copy(update={"start": [guess, *experiment.start]})
     loaded = load_data(request.data, request.profile, console)
+    traits = Traits.of(loaded.pages)
+    experiment = searched(experiment, space, traits)
+    for name, reason in idle_knobs(space, traits).items():
+        if name in (experiment.search or {}):
+            console.print(f"[dim]{name} is not searched: {reason}", soft_wrap=True)
     folder = _folder(request)
     header = _header(request, device, machine, loaded, time.perf_counter() - began)
     earlier = folder.study() if request.resume and folder.study_json.exists() else None

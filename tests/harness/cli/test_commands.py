@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.harness.conftest import PLUGIN
+from tests.harness.data.conftest import pdf_bytes
 from tests.pages import page_set, write_page
 
 ENGINE = ["--engine", "scripted"]
@@ -69,6 +70,19 @@ def test_the_config_can_be_measured_again(run: Path, pages: Path) -> None:
     } <= set(document)  # fmt: skip
     assert document["latency_ms"]["p99"] is None
     assert document["cer"]["value"] == 0
+
+
+def test_a_setting_that_cannot_act_on_the_pages_is_a_caution(pages: Path) -> None:
+    done = tune("bench", *ENGINE, "--set", "page_ms=5", "--set", "jpeg_side=960", "--data", pages, "--json")
+    (caution,) = [c for c in json.loads(done.stdout)["cautions"] if c.startswith("idle_setting")]
+    assert caution.endswith("jpeg_side: no JPEG page is large enough.")
+
+
+def test_a_text_layer_is_not_scored_against_itself(tmp_path: Path) -> None:
+    (tmp_path / "page.pdf").write_bytes(pdf_bytes(["Hello"]))
+    done = tune("bench", *ENGINE, "--set", "use_text_layer=true", "--data", tmp_path / "page.pdf")
+    assert done.returncode == 2
+    assert "with itself: leave it out" in done.stderr
 
 
 def test_the_cer_of_bench_is_jiwers_to_the_last_digit(tmp_path: Path, pages: Path) -> None:
