@@ -188,11 +188,10 @@ class _Sample:
 
 
 def _sample(loaded: LoadedData, count: int, seed: int) -> _Sample:
-    split = split_pages(loaded.references, seed)
-    both = split.search if split.overlap else (*split.search, *split.confirm)
-    held = min(MAX_PAGES, len(both) // _HELD_BACK)
-    chosen = both[: min(count, len(both) - held)]
-    rest = both[len(chosen) :][:MAX_PAGES]
+    shuffled = split_pages(loaded.references, seed).every
+    held = min(MAX_PAGES, len(shuffled) // _HELD_BACK)
+    chosen = shuffled[: min(count, len(shuffled) - held)]
+    rest = shuffled[len(chosen) :][:MAX_PAGES]
     return _Sample(
         tuple(loaded.pages[i] for i in chosen),
         tuple(loaded.references[i] for i in chosen),

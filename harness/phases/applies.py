@@ -61,11 +61,10 @@ def variant_of(
         if idle := [name for name in settings if name not in after.settings]:
             reasons.append(f"{', '.join(idle)} of {engine} does not act on top of the previous rung")
         elif after == before and rung.quantity is not Quantity.FIRST_PAGE:
-            reasons.append(f"on {engine} here the previous rung has these settings already")
+            reasons.append(f"On {engine} here the previous rung has these settings already")
         else:
             return after
-    sentence = "; ".join(reasons)
-    return f"{sentence[:1].upper()}{sentence[1:]}."
+    return " ".join(f"{reason}." for reason in reasons)
 
 
 def settings_on(rung: Rung, space: Space, machine: Machine) -> dict[str, Setting]:
@@ -77,7 +76,7 @@ def settings_on(rung: Rung, space: Space, machine: Machine) -> dict[str, Setting
 
 
 def unoffered(settings: Mapping[str, Setting], space: Space) -> Sequence[str]:
-    """What the engine of `space` does not offer, a clause each: settings that it lacks, values that it refuses."""
+    """What the engine of `space` does not offer, a sentence each: settings that it lacks, values that it refuses."""
     missing = [name for name in settings if name not in space.by_name]
     refused = [
         f"{space.engine} takes {describe(space.by_name[name])} as {name} here, not {value}"

@@ -14,7 +14,7 @@ from harness.measure import Bench, Deck, SideFailedError, block_pages, compariso
 from harness.phases import probes
 from harness.phases.applies import unmet, variant_of
 from harness.phases.ladder import Ladder, Rung
-from harness.phases.schedule import Cost, plan_rounds
+from harness.phases.schedule import Cost, enough_s, plan_rounds
 from harness.phases.values import Quantity, RungResult, RungVerdict, verdict
 from harness.search.calibration import calibrated_on
 from harness.space import Space
@@ -78,8 +78,8 @@ class Climb:
     def run(self) -> Iterator[RungResult]:
         """Each rung as it is done. A rung that fails is a result, and the next one stands on the last that worked.
 
-        What is left of the budget is divided evenly among the rungs that are left to measure; once it is spent,
-        they are inconclusive.
+        What is left of the budget is divided evenly among the rungs that are left to measure, but none is given
+        too little for an interval; once it is spent, the others are inconclusive.
         """
         end_s = time.perf_counter() + self.budget_s
         for number, rung in enumerate(self.ladder.rungs):
@@ -92,7 +92,8 @@ class Climb:
                 result = known
             else:
                 left = sum(self._is_to_measure(item) for item in self.ladder.rungs[number:])
-                share_s = (end_s - time.perf_counter()) / max(1, left)
+                left_s = end_s - time.perf_counter()
+                share_s = min(left_s, max(left_s / max(1, left), self._enough_s(place)))
                 result = self._measured(place, share_s, self.bench.folder / f"{number:02d}-{rung.id}")
             if result.failure is None:
                 self._standing[place.variant.engine, rung.id] = place.variant
@@ -103,6 +104,11 @@ class Climb:
         known = self.earlier.get(rung.id)
         is_known = known is not None and known.verdict is not RungVerdict.INCONCLUSIVE
         return not (rung.probe or unmet(rung, self.bench.machine) or is_known)
+
+    def _enough_s(self, place: _Place) -> float:
+        """What the rung needs at least, by what its sides have cost so far, in seconds."""
+        usual = self._costs.get(place.baseline, Cost(0.0, 0.0))
+        return enough_s([self._costs.get(side, usual) for side in place.sides], block_pages(place.sides))
 
     def _place(self, rung: Rung, known: RungResult | None) -> _Place | str:
         """Where the rung stands, or the sentence why it cannot be measured here."""
@@ -144,7 +150,7 @@ class Climb:
 
     def _opened(self, engine: str) -> Space:
         if engine not in environments.names():
-            raise UserError(f"the engine {engine} is not installed")
+            raise UserError(f"The engine {engine} is not installed")
         space = Space.of(engine, self.device, self.bench.machine)
         if self.calibration:
             space = calibrated_on(space, self.calibration)
@@ -159,7 +165,7 @@ class Climb:
         if engine not in self._baselines:
             outcome = self._alone(baseline, self.bench.folder / f"{BASELINE}-{engine}", self.budget_s)
             if isinstance(outcome, Failure):
-                raise UserError(f"the baseline of {engine} fails here: {_sentence(outcome)}")
+                raise UserError(f"The baseline of {engine} fails here: {_sentence(outcome)}")
             self._baselines[engine] = outcome
         return self._baselines[engine]
 
@@ -183,7 +189,7 @@ class Climb:
                 measured=measured,
             )
             return probes.found(rung.probe, facts)
-        return f"No engine of this ladder works here: {'; '.join(reasons)}."
+        return f"No engine of this ladder works here. {' '.join(f'{reason}.' for reason in reasons)}"
 
     def _alone(self, variant: Variant, folder: Path, share_s: float) -> Measurement | Failure:
         """A few pages by one variant, for its counters, its stages and its cost."""

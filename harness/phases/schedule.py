@@ -40,3 +40,13 @@ def plan_rounds(left_s: float, sides: Sequence[Cost], block: int) -> Rounds:
         if rounds >= _ENOUGH_ROUNDS:
             return Rounds(min(rounds, MOST_ROUNDS), blocks * block)
     return Rounds(rounds, _BLOCKS[-1] * block)
+
+
+def enough_s(sides: Sequence[Cost], block: int) -> float:
+    """Seconds that a rung needs for an interval: a block alone, then enough rounds of one block.
+
+    Less would be spent for nothing: better to measure the first rungs of a ladder and leave the last to a longer
+    budget than to give each too little.
+    """
+    alone_s = sides[-1].start_s + block * sides[-1].page_s
+    return alone_s + _MARGIN * _ENOUGH_ROUNDS * sum(side.start_s + block * side.page_s for side in sides)

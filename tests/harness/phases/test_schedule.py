@@ -1,6 +1,6 @@
 import pytest
 
-from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, plan_rounds
+from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, enough_s, plan_rounds
 
 QUICK = Cost(start_s=2.0, page_s=0.5)
 
@@ -27,3 +27,13 @@ def test_rounds_come_before_pages_and_fit_with_a_fifth_to_spare(
 def test_a_slow_side_leaves_room_for_fewer() -> None:
     slow = Cost(start_s=20.0, page_s=5.0)
     assert plan_rounds(60.0, [QUICK, slow], 1).rounds < plan_rounds(60.0, [QUICK, QUICK], 1).rounds
+
+
+@pytest.mark.parametrize(("sides", "block"), [(2, 1), (3, 1), (2, 4)])
+def test_what_is_enough_for_a_rung_is_enough_for_four_rounds_after_its_block_alone(
+    sides: int, block: int
+) -> None:
+    costs = [QUICK] * sides
+    left_s = enough_s(costs, block) - (QUICK.start_s + block * QUICK.page_s)
+    assert plan_rounds(left_s + 0.001, costs, block).rounds == 4
+    assert plan_rounds(left_s - 0.1, costs, block).rounds == 3
