@@ -137,6 +137,20 @@ class Knob:
     """Whether the text that is read may depend on it; if not, accuracy need not be measured again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a model as its runtime timed it, over all calls of a profile."""
+
+    model: str
+    name: str
+    kind: str
+    """The operator, such as Conv."""
+    kernel: str
+    """What ran it: the runtime's own name of a kernel or of a device."""
+    calls: int
+    total_ms: float
+
+
 def core_counts(cores: int) -> tuple[int, ...]:
     """Thread or stream counts worth trying on `cores` cores: 1, 2, 4, ... and `cores`."""
     counts = [1]
@@ -187,9 +201,11 @@ class Reader(Protocol):
 class Engine(Protocol):
     """The functions of an engine's module. Its name is the module's name.
 
-    Two more are optional: `fetch() -> Iterator[str]` downloads weights, and
+    Three more are optional: `fetch() -> Iterator[str]` downloads weights;
     `calibrate(pages: Iterable[Page]) -> Settings` keeps sample pages to build models from and returns the
-    settings that name them, which then hold for every variant of a run.
+    settings that name them, which then hold for every variant of a run; and
+    `layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path) -> Iterable[Layer]` reads pages
+    with the runtime's own profiler on, whose traces it may leave in `folder`.
     """
 
     def summary(self) -> str:

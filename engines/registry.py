@@ -2,13 +2,14 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import cast
 
 import engines
-from engines.interface import Engine, Page, Settings
+from engines.interface import Engine, Layer, Page, Settings
 
 ENTRY_POINT_GROUP = "ocr_tune.engines"
 _NOT_ENGINES = {"interface", "mindee", "pytorch", "registry", "weights"}
@@ -56,3 +57,11 @@ def compile_matrix(name: str, device: str) -> Iterator[Mapping[str, object]] | N
     """What the engine's `compile_matrix` function measures, a row a model; None where it has none."""
     measure = getattr(load(name), "compile_matrix", None)
     return None if measure is None else measure(device)
+
+
+def layers(
+    name: str, settings: Settings, device: str, pages: Sequence[Page], folder: Path
+) -> Iterable[Layer]:
+    """The layers that the engine's `layers` function timed, its traces in `folder`; none without one."""
+    step = getattr(load(name), "layers", None)
+    return () if step is None else cast("Iterable[Layer]", step(settings, device, pages, folder))

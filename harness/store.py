@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -92,6 +93,16 @@ class RunFolder:
     def study_json(self) -> Path:
         """The study without its trials, which have files of their own."""
         return self.root / "study.json"
+
+    @property
+    def profile(self) -> Path:
+        """What `tune profile` found of the run's config."""
+        return self.root / "profile"
+
+    def profile_seen_from(self, page: Path) -> str | None:
+        """The address of the profile's page for a link on `page`; None where there is no profile."""
+        index = self.profile / "index.html"
+        return quote(os.path.relpath(index, page.parent)) if index.is_file() else None
 
     def trial(self, number: int, variant_id: str) -> Path:
         """The folder of one trial."""

@@ -122,6 +122,8 @@ class Run:
     """`baseline` and `best` side by side in the confirmation; empty where there was none."""
     comparison: Comparison | None
     """The confirmation of the chosen variant."""
+    profile: str | None = None
+    """The address of the run's profile, as seen from the page."""
 
     @property
     def error_name(self) -> str:
@@ -196,9 +198,14 @@ def no_picture(_: ReferencePage) -> bytes | None:
 
 
 def derive(
-    study: Study, *, key: str = "r1", folder: Path | None = None, thumbnail: Thumbnail = no_picture
+    study: Study,
+    *,
+    key: str = "r1",
+    folder: Path | None = None,
+    thumbnail: Thumbnail = no_picture,
+    profile: str | None = None,
 ) -> Run:
-    """Compute what the page shows of `study`, whose run folder is `folder`."""
+    """Compute what the page shows of `study`, whose run folder is `folder` and whose profile is at `profile`."""
     references = {page.page_id: page for page in study.references}
     blank = not any(page.text.strip() for page in study.references)
     if blank:
@@ -218,6 +225,7 @@ def derive(
         best=_best(study, trials),
         confirmed=_confirmed(study, trials),
         comparison=next((c for c in reversed(study.comparisons) if c.b == study.best), None),
+        profile=profile,
     )
 
 

@@ -1,15 +1,16 @@
 """PP-OCR with a runtime of its own choice for each stage."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
-from engines.interface import Machine, Page, Reader, Settings, StageTimer, UnsupportedError
+from engines.interface import Layer, Machine, Page, Reader, Settings, StageTimer, UnsupportedError
 from engines.ppocr.download import fetch
 from engines.ppocr.knobs import knobs
 
-__all__ = ["calibrate", "fetch", "knobs", "open", "packages", "summary", "unusable"]
+__all__ = ["calibrate", "fetch", "knobs", "layers", "open", "packages", "summary", "unusable"]
 
 _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "openvino", "cv2": "rapidocr"}
 
@@ -42,6 +43,20 @@ def calibrate(pages: Iterable[Page]) -> Settings:
 
     kept = keep(pages)
     return {"det_calibration": kept, "rec_calibration": kept}
+
+
+def layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path) -> list[Layer]:
+    """What each layer of the models took, as ONNX Runtime and OpenVINO time them; PyTorch has its own profiler.
+
+    Side effect: ONNX Runtime leaves its traces in `folder`.
+    """
+    from engines.ppocr.runtimes import profiling
+
+    # Batches at work at the same time would each be charged for the others.
+    alone = {**settings, **({"rec_streams": 1} if "rec_streams" in settings else {})}
+    with profiling(folder) as profiled, open(alone, device, StageTimer()) as reader:
+        reader.read(pages)
+        return [layer for name, session in profiled.sessions.items() for layer in session.layers(name)]
 
 
 @contextmanager

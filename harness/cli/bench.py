@@ -74,7 +74,7 @@ def bench(
     console = stderr()
     machine = detect()
     tuned = read_config(config) if config else None
-    variant = _variant(tuned, engine, set_ or [], device, machine)
+    variant = asked_variant(tuned, engine, set_ or [], device, machine)
     loaded = load_data(data or [], profile, console)
     order = list(range(len(loaded.pages)))
     random.Random(seed).shuffle(order)
@@ -110,9 +110,10 @@ def bench(
     return 0
 
 
-def _variant(
+def asked_variant(
     tuned: TunedConfig | None, engine: str | None, pairs: list[str], device: str, machine: Machine
 ) -> Variant:
+    """The variant of a config or of an engine as shipped, with the settings `pairs` on top. Raises UserError."""
     if tuned and engine and engine != tuned.engine:
         raise UserError(f"the config is for engine {tuned.engine!r}; leave out --engine {engine}")
     name = tuned.engine if tuned else engine or "ppocr"

@@ -133,7 +133,9 @@ def write_outcome(study: Study, folder: RunFolder) -> None:
     else:
         write_atomic(folder.best_yaml, to_yaml(config))
     write_atomic(folder.trials_csv, trials_csv(study))
-    write_atomic(folder.report_html, render([study], run_dirs=[folder.root], thumbnail=thumbnail))
+    page = folder.report_html
+    profiles = [folder.profile_seen_from(page)]
+    write_atomic(page, render([study], run_dirs=[folder.root], thumbnail=thumbnail, profiles=profiles))
 
 
 def _refuse_other(earlier: Study, now: Study) -> None:

@@ -70,6 +70,13 @@ def _sentence(caution: str) -> str:
     return f"{name.replace('_', ' ').capitalize()}:{rest}" if colon and name.isidentifier() else caution
 
 
+def profile(run: Run) -> Sequence[Block]:
+    """Where the profile of the run lies, if it has one."""
+    if run.profile is None:
+        return []
+    return [Downloads([Download("Profile", "a page beside this one", run.profile, is_inside=False)])]
+
+
 def provenance(run: Run) -> Sequence[Block]:
     """Machine, versions, data sets, and how to repeat the run."""
     study, machine = run.study, run.study.machine

@@ -1,10 +1,11 @@
 """ONNX Runtime, on the CPU or on one CUDA device."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.interface import Choice, Knob, Machine, Settings, Stage, UnsupportedError
+from engines.interface import Choice, Knob, Layer, Machine, Settings, Stage, UnsupportedError
 from engines.ppocr.runtimes.session import Session, Tensor
 
 FORMAT = "onnx"
@@ -54,6 +55,10 @@ class OnnxRuntimeSession(Session):
             ort.GraphOptimizationLevel, GRAPH_LEVELS[str(options["graph_level"])]
         )
         config.add_session_config_entry("session.intra_op.allow_spinning", str(int(options["spinning"])))
+        self._is_profiled = "profile" in options
+        if self._is_profiled:
+            config.enable_profiling = True
+            config.profile_file_prefix = str(Path(str(options["profile"]), f"{path.parent.name}-{path.stem}"))
         self._session = ort.InferenceSession(str(path), config, providers=_providers(device))
         if device != "cpu" and self._session.get_providers()[0] != "CUDAExecutionProvider":
             raise UnsupportedError(f"ONNX Runtime could not start CUDA on {device}; see `tune doctor`")
@@ -65,6 +70,20 @@ class OnnxRuntimeSession(Session):
         """See `Session.run`; here the output is the caller's own."""
         output: Tensor = self._session.run(self._outputs, {self._input: x})[0]
         return output
+
+    def layers(self, model: str) -> list[Layer]:
+        """See `Session.layers`; ONNX Runtime's own trace stays in the folder."""
+        if not self._is_profiled:
+            return []
+        events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        found: dict[tuple[str, str, str], list[float]] = {}
+        for event in events:
+            # Before and after each kernel there are events of its own bookkeeping.
+            if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
+                name = str(event["name"]).removesuffix("_kernel_time")
+                key = (name, event["args"]["op_name"], event["args"]["provider"])
+                found.setdefault(key, []).append(event["dur"] / 1000)
+        return [Layer(model, *key, calls=len(spent), total_ms=sum(spent)) for key, spent in found.items()]
 
 
 def _providers(device: str) -> list[Any]:

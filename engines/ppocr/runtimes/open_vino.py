@@ -4,7 +4,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.interface import Choice, Knob, Machine, Ordered, Settings, Stage, UnsupportedError, core_counts
+from engines.interface import (
+    Choice,
+    Knob,
+    Layer,
+    Machine,
+    Ordered,
+    Settings,
+    Stage,
+    UnsupportedError,
+    core_counts,
+)
 from engines.ppocr.runtimes.session import Result, Session, Tensor
 
 FORMAT = "onnx"
@@ -71,6 +81,10 @@ class OpenVinoSession(Session):
             "ENABLE_CPU_PINNING": False,
             "CPU_RUNTIME_CACHE_CAPACITY": str(options["shape_cache"]),
         }
+        self._timed: dict[tuple[str, str, str], list[float]] | None = None
+        if options.get("profile"):
+            config["PERF_COUNT"] = "YES"
+            self._timed = {}
         if options["threads"]:
             config["INFERENCE_NUM_THREADS"] = str(options["threads"])
         self._compiled = core.compile_model(model, "CPU", config)
@@ -79,8 +93,20 @@ class OpenVinoSession(Session):
     def run(self, x: Tensor) -> Tensor:
         """See `Session.run`."""
         self._request.infer({0: x}, share_inputs=True)
+        if self._timed is not None:
+            for layer in self._request.profiling_info:
+                if layer.status == layer.Status.EXECUTED:
+                    key = (layer.node_name, layer.node_type, layer.exec_type)
+                    self._timed.setdefault(key, []).append(1000 * layer.real_time.total_seconds())
         output: Tensor = self._request.get_output_tensor(0).data
         return output
+
+    def layers(self, model: str) -> list[Layer]:
+        """See `Session.layers`."""
+        return [
+            Layer(model, *key, calls=len(spent), total_ms=sum(spent))
+            for key, spent in (self._timed or {}).items()
+        ]
 
 
 class OpenVinoStreams(OpenVinoSession):
