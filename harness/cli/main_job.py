@@ -41,7 +41,7 @@ def run(request: Request) -> int:
     machine = detect()
     device = resolve_device(request.device, machine)
     space = Space.of(request.engine, device, machine)
-    experiment = read_experiment(request.engine, machine)
+    experiment = read_experiment(request.engine, machine).for_knobs(space.by_name)
     guess = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
     # The guess from the hardware alone comes first: it costs one trial, and what is searched must beat it.
     experiment = experiment.model_copy(update={"start": [guess, *experiment.start]})
