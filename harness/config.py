@@ -92,6 +92,8 @@ class ConstraintsMet(_Strict):
     max_cer_increase: float
     max_p95_ms: float | None = None
     max_memory_mib: float | None = None
+    max_p99_ms: float | None = None
+    max_gpu_memory_mib: float | None = None
 
 
 class TunedConfig(_Strict):
@@ -103,6 +105,8 @@ class TunedConfig(_Strict):
     settings: dict[str, Setting]
     created: str | None = None
     objective: str | None = None
+    rate: float | None = None
+    price_per_hour: float | None = None
     machine: MachineFacts | None = None
     data: list[DataFacts] = []
     evidence: Evidence | None = None

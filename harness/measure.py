@@ -18,7 +18,8 @@ from harness import stats
 from harness.accuracy.bootstrap import cer_increase, cer_interval
 from harness.accuracy.scores import PageScore, score_page
 from harness.data import PageRef
-from harness.scenarios import OFFLINE, Scenario, Traffic, poisson_arrivals_s
+from harness.objectives import THROUGHPUT, Objective
+from harness.scenarios import Traffic, poisson_arrivals_s
 from harness.session import Session, TrialFailedError
 from harness.values import (
     Block,
@@ -51,21 +52,23 @@ class Bench:
     folder: Path
     machine: Machine
     seed: int = 0
-    scenario: Scenario = OFFLINE
+    objective: Objective = THROUGHPUT
 
     def read(self, session: Session, indices: Sequence[int], deadline_s: float) -> Block:
-        """Let an opened session read pages as the scenario sends them; arrivals depend on seed and pages alone.
+        """Let an opened session read pages as the objective's scenario sends them.
 
-        `deadline_s` is the time allowed, in seconds, beside that of the arrivals. Raises TrialFailedError.
+        Arrivals depend on seed, rate and pages alone: every side of a comparison gets the same. `deadline_s` is the
+        time allowed, in seconds, after the last arrival. Raises TrialFailedError.
         """
-        match self.scenario.traffic:
+        scenario = self.objective.scenario
+        match scenario.traffic:
             case Traffic.OFFLINE:
                 return session.read(indices, deadline_s)
             case Traffic.SINGLE:
                 return session.read_singly(indices, deadline_s)
             case Traffic.SERVER:
                 seed = f"{self.seed}/arrivals/{','.join(map(str, indices))}"
-                arrivals_s = poisson_arrivals_s(self.scenario.rate, len(indices), seed)
+                arrivals_s = poisson_arrivals_s(scenario.rate, len(indices), seed)
                 return session.serve(indices, arrivals_s, deadline_s)
 
     def score(self, records: Sequence[PageRecord]) -> list[PageScore]:
@@ -147,7 +150,7 @@ def interleaved_round(
     draw = random.Random(f"{bench.seed}/{number}")
     sides = list(range(len(variants)))
     # A queue needs time to build up: a server gets all pages of the round as one stream.
-    served = bench.scenario.traffic is Traffic.SERVER
+    served = bench.objective.scenario.traffic is Traffic.SERVER
     size = len(pages) if served else min(block_pages(variants), len(pages))
     blocks: list[list[Block]] = [[] for _ in sides]
     with ExitStack() as stack:
@@ -185,7 +188,7 @@ def interleaved_round(
     ratios = tuple(
         stats.round_value(
             [
-                math.log(first.wall_s / other.wall_s)
+                math.log(bench.objective.total([first]) / bench.objective.total([other]))
                 for first, other in zip(blocks[0], blocks[side], strict=True)
             ]
         )

@@ -28,6 +28,7 @@ from engines.interface import Machine
 from harness import environments
 from harness.counters import CounterSampler
 from harness.data import PageRef
+from harness.energy import EnergyMeter
 from harness.serving import Serving
 from harness.values import Block, CounterSample, Failure, FailureKind, Measurement, PageRecord, Variant
 
@@ -139,6 +140,7 @@ class Session:
         self._folder = folder
         self._page_ids = [page.id for page in pages]
         self._engine = variant.engine
+        self._energy = EnergyMeter(variant.device, machine)
         self._replicas = int(variant.settings.get("replicas", 1))
         self._workers: list[_Worker] = []
         self._blocks: list[Block] = []
@@ -204,7 +206,7 @@ class Session:
 
         `deadline_s` is the time allowed, in seconds. Raises TrialFailedError.
         """
-        began = time.perf_counter()
+        began = self._begin()
         queue = deque(indices)
         records = self._collect([queue] * len(self._workers), began + deadline_s, "read", began)
         by_page = dict(records)
@@ -225,13 +227,13 @@ class Session:
         arrival, in seconds. `enough` hears each latency, in seconds, and may end the block early: what has not
         been taken up is then left out. Raises TrialFailedError.
         """
-        began = time.perf_counter()
+        began = self._begin()
         deadline = began + (arrivals_s[-1] if arrivals_s else 0.0) + deadline_s
         return self._keep(began, self._serve(indices, arrivals_s, deadline, enough))
 
     def read_singly(self, indices: Sequence[int], deadline_s: float) -> Block:
         """Read one page at a time, the next when the last is done. Raises TrialFailedError."""
-        began = time.perf_counter()
+        began = self._begin()
         records: list[tuple[int, PageRecord]] = []
         for index in indices:
             offset_s = time.perf_counter() - began
@@ -239,10 +241,15 @@ class Session:
                 records.append((page, replace(record, done_s=offset_s + record.done_s)))
         return self._keep(began, records)
 
+    def _begin(self) -> float:
+        self._energy.start()
+        return time.perf_counter()
+
     def _keep(self, began: float, records: Sequence[tuple[int, PageRecord]]) -> Block:
         wall_s = time.perf_counter() - began
+        energy_j = self._energy.stop()
         self._refuse_all_errors(records, "read")
-        block = Block(tuple(record for _, record in records), wall_s)
+        block = Block(tuple(record for _, record in records), wall_s, energy_j)
         self._blocks.append(block)
         return block
 

@@ -4,14 +4,16 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness import objectives
 from harness.errors import UserError
 from harness.measure import Bench, measure, warmup_pages
 from harness.rates import HighestRate, find_highest_rate
-from harness.scenarios import Scenario, Traffic
+from harness.scenarios import Traffic
 from harness.stats import percentile_pages
 from harness.values import Failure, Measurement, Variant
 
 _WARMUP_PAGES = 2
+_OBJECTIVES = {Traffic.OFFLINE: objectives.THROUGHPUT, Traffic.SINGLE: objectives.LATENCY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def run(
         )
         return (found, None) if isinstance(found, Failure) else (found.measurement, _described(found))
     outcome, _ = measure(
-        replace(bench, scenario=Scenario(wanted.traffic, wanted.rate or 0.0)),
+        replace(bench, objective=_OBJECTIVES.get(wanted.traffic) or objectives.server(wanted.rate or 0.0)),
         variant,
         [_order(bench, wanted)],
         deadline_s=timeout_s,

@@ -13,10 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engines.interface import Machine
+from harness import objectives
 from harness.cli.common import LoadedData, changed, load_data, print_json, stderr, thumbnail
 from harness.cli.tune import Request
 from harness.config import to_yaml
 from harness.describe import versions
+from harness.energy import EnergyMeter
 from harness.environments import versions_of
 from harness.errors import UserError
 from harness.experiments import read_experiment
@@ -39,6 +41,7 @@ def run(request: Request) -> int:
     _check(request)
     machine = detect()
     device = resolve_device(request.device, machine)
+    _check_objective(request, device, machine)
     space = Space.of(request.engine, device, machine)
     experiment = read_experiment(request.engine, machine)
     guess = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
@@ -83,6 +86,12 @@ def _check(request: Request) -> None:
         raise UserError("--resume needs the run folder to go on with: give it with --out")
 
 
+def _check_objective(request: Request, device: str, machine: Machine) -> None:
+    objectives.objective(request.objective, rate=request.rate, price_per_hour=request.price_per_hour)
+    if request.objective == "energy" and (reason := EnergyMeter(device, machine).absence):
+        raise UserError(f"energy cannot be measured on {device} here: {reason}; choose another --objective")
+
+
 def _folder(request: Request) -> RunFolder:
     folder = RunFolder.create(
         request.out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{request.engine}"
@@ -103,7 +112,13 @@ def _header(request: Request, device: str, machine: Machine, loaded: LoadedData,
         budget_s=request.budget_s,
         spent_s=spent_s,
         seed=request.seed,
-        constraints=Constraints(request.max_cer_increase, request.max_p95_ms, request.max_memory_mib),
+        constraints=Constraints(
+            max_cer_increase=request.max_cer_increase,
+            max_p95_ms=request.max_p95_ms,
+            max_memory_mib=request.max_memory_mib,
+            max_p99_ms=request.max_p99_ms,
+            max_gpu_memory_mib=request.max_gpu_memory_mib,
+        ),
         machine=machine,
         fingerprint=fingerprint(machine, recorded),
         versions=recorded,
@@ -113,6 +128,8 @@ def _header(request: Request, device: str, machine: Machine, loaded: LoadedData,
         comparisons=(),
         best=None,
         cautions=tuple(caution.sentence for caution in cautions(machine)),
+        rate=request.rate,
+        price_per_hour=request.price_per_hour,
     )
 
 
@@ -139,6 +156,14 @@ def _refuse_other(earlier: Study, now: Study) -> None:
     if (earlier.engine, earlier.device) != (now.engine, now.device):
         raise UserError(
             f"this run tunes {earlier.engine} on {earlier.device}; give the same --engine and --device"
+        )
+    if (earlier.objective, earlier.rate, earlier.price_per_hour) != (
+        now.objective,
+        now.rate,
+        now.price_per_hour,
+    ):
+        raise UserError(
+            f"this run was begun for {objectives.described(earlier)}; give the same --objective or start a new run"
         )
     if [data.sha256 for data in earlier.data] != [data.sha256 for data in now.data]:
         raise UserError(
@@ -235,7 +260,7 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
         console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
     else:
         console.print(
-            f"[bold green]{proof.speedup.value:.2f} times faster[/] than {compared} "
+            f"[bold green]{proof.speedup.value:.2f} times {objectives.of(study).faster}[/] than {compared} "
             f"(95 % interval {proof.speedup.low:.2f} to {proof.speedup.high:.2f}), CER "
             f"{100 * proof.cer_a.value:.2f} % before and {100 * proof.cer_b.value:.2f} % after, on {proof.pages} "
             f"pages that the search never saw."
@@ -248,10 +273,10 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
 
 
 def _more_pages(close: Comparison, study: Study, folder: RunFolder) -> str:
-    speedup, increase = close.speedup, close.cer_increase
+    speedup, increase, faster = close.speedup, close.cer_increase, objectives.of(study).faster
     longer_min = math.ceil(2 * study.budget_s / 60)
     return (
-        f"The closest was {speedup.value:.2f} times faster (95 % interval {speedup.low:.2f} to "
+        f"The closest was {speedup.value:.2f} times {faster} (95 % interval {speedup.low:.2f} to "
         f"{speedup.high:.2f}), CER {100 * increase.value:+.2f} points ({100 * increase.low:+.2f} to "
         f"{100 * increase.high:+.2f}, at most {100 * study.constraints.max_cer_increase:+.2f} is allowed), on "
         f"{close.pages} unseen pages. More pages may prove it: the same command with "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engines.interface import Machine
+from harness import objectives
 from harness.accuracy.scores import PageScore
 from harness.data import PageRef
 from harness.errors import UserError
@@ -26,6 +27,7 @@ from harness.measure import (
     interleaved_round,
     measure,
 )
+from harness.objectives import THROUGHPUT
 from harness.search import gate, plan
 from harness.search.calibration import calibrated
 from harness.search.gate import Judgement
@@ -105,6 +107,7 @@ class Tuner:
         self._folder = folder
         self._machine = machine
         self._listener = listener
+        self._objective = objectives.of(task.header)
         self._began = time.perf_counter() - task.header.spent_s
         self._split = plan.split_pages(task.header.references, task.header.seed)
         self._state = _Progress(
@@ -156,7 +159,7 @@ class Tuner:
         for trial in self._state.trials:
             if trial.phase == "search" or (trial.phase == "baseline" and self._state.baseline):
                 proposals.recall(self._judge(trial, baseline))
-        page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
+        page_s = 1 / baseline.pages_per_second
         confirm_s = plan.confirmation_s(header.budget_s, (baseline.cold_start_s, page_s))
         while (left_s := self._left_s() - confirm_s) > baseline.cold_start_s:
             incumbent = gate.incumbent(self._state.judgements)
@@ -235,18 +238,20 @@ class Tuner:
         pages = [self._index[page.page_id] for page in baseline.pages]
         # While no variant is sure to be accurate enough, a slow one that is must be heard out.
         racing = incumbent is not None and incumbent.feasible
-        speed = math.exp(incumbent.log_speedup) if incumbent and racing else 1.0
-        spent = {page.page_id: page.seconds / speed for page in baseline.pages}
+        gain = math.exp(incumbent.log_speedup) if incumbent and racing else 1.0
+        shares = gate.page_totals(baseline, self._objective)
 
         def lost(blocks: Sequence[Block]) -> str | None:
-            expected_s = sum(spent[page.page_id] for block in blocks for page in block.pages)
-            ratio = sum(block.wall_s for block in blocks) / expected_s
+            expected = sum(shares[page.page_id] for block in blocks for page in block.pages) / gain
+            ratio = self._objective.total(blocks) / expected
             if ratio > (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER):
                 read = sum(len(block.pages) for block in blocks)
                 return f"dropped after {read} pages: {100 * (1 - 1 / ratio):.0f} % slower than the best"
             return None
 
-        slowest_s = max(spent.values())
+        # Only the objective of time makes a hang of what takes longer than the best.
+        hurry = gain if self._objective is THROUGHPUT else 1.0
+        slowest_s = max(page.seconds for page in baseline.pages) / hurry
         return self._measure(
             variant,
             "search",
@@ -291,7 +296,12 @@ class Tuner:
         if reference not in known:
             known[reference] = bench.score(baseline.pages)
         judgement = gate.judge(
-            trial, baseline, self._task.header.constraints, known.get(trial.number, []), known[reference]
+            trial,
+            baseline,
+            self._task.header.constraints,
+            known.get(trial.number, []),
+            known[reference],
+            self._objective,
         )
         if trial.phase == "search":
             self._state.judgements.append(judgement)
@@ -304,9 +314,9 @@ class Tuner:
             return
         self._listener.phase("confirm")
         base = self._state.trials[self._state.baseline].variant
-        page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
+        page_s = 1 / baseline.pages_per_second
         costs = [
-            (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, page_s / math.exp(j.log_speedup))
+            (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, 1 / j.trial.outcome.pages_per_second)
             for j in chosen
             if isinstance(j.trial.outcome, Measurement)
         ]
@@ -397,7 +407,10 @@ class Tuner:
         return {reference.page_id: index for index, reference in enumerate(self._state.references)}
 
     def _bench(self, folder: Path) -> Bench:
-        return Bench(self._task.pages, self._state.references, folder, self._machine, self._task.header.seed)
+        header = self._task.header
+        return Bench(
+            self._task.pages, self._state.references, folder, self._machine, header.seed, self._objective
+        )
 
     def _spent_s(self) -> float:
         return time.perf_counter() - self._began

@@ -6,8 +6,8 @@ import pytest
 
 from harness.machine import detect
 from harness.measure import Bench, measure
+from harness.objectives import LATENCY, THROUGHPUT, Objective, server
 from harness.rates import HighestRate, find_highest_rate
-from harness.scenarios import Scenario, Traffic
 from harness.space import Space
 from harness.values import Failure, FailureKind, Measurement
 from tests.pages import page_set
@@ -15,13 +15,13 @@ from tests.pages import page_set
 MACHINE = detect()
 
 
-def bench(folder: Path, scenario: Scenario) -> Bench:
+def bench(folder: Path, objective: Objective = THROUGHPUT) -> Bench:
     pages, references = page_set(folder / "pages", 4)
-    return Bench(pages, references, folder / "work", MACHINE, scenario=scenario)
+    return Bench(pages, references, folder / "work", MACHINE, objective=objective)
 
 
 def test_a_loose_bound_is_met_at_capacity_and_an_impossible_one_never(scripted: str, tmp_path: Path) -> None:
-    run = bench(tmp_path, Scenario())
+    run = bench(tmp_path)
     variant = Space.of("scripted", "cpu", MACHINE).variant({"page_ms": 20})
     loose = find_highest_rate(run, variant, bound_ms=60_000, requests=8, deadline_s=60)
     assert isinstance(loose, HighestRate)
@@ -35,15 +35,15 @@ def test_a_loose_bound_is_met_at_capacity_and_an_impossible_one_never(scripted: 
 
 def test_a_failure_is_handed_on(scripted: str, tmp_path: Path) -> None:
     variant = Space.of("scripted", "cpu", MACHINE).variant({"fault": "segfault"})
-    found = find_highest_rate(bench(tmp_path, Scenario()), variant, bound_ms=1, requests=4, deadline_s=60)
+    found = find_highest_rate(bench(tmp_path), variant, bound_ms=1, requests=4, deadline_s=60)
     assert isinstance(found, Failure)
     assert found.kind is FailureKind.CRASH
 
 
-@pytest.mark.parametrize("scenario", [Scenario(Traffic.SINGLE), Scenario(Traffic.SERVER, 20.0)])
-def test_a_measurement_follows_its_scenario(scripted: str, tmp_path: Path, scenario: Scenario) -> None:
+@pytest.mark.parametrize("objective", [LATENCY, server(20.0)])
+def test_a_measurement_follows_its_scenario(scripted: str, tmp_path: Path, objective: Objective) -> None:
     variant = Space.of("scripted", "cpu", MACHINE).variant({"page_ms": 5, "pages_per_call": 4})
-    outcome, _ = measure(bench(tmp_path, scenario), variant, [[0, 1, 2, 3]], deadline_s=60)
+    outcome, _ = measure(bench(tmp_path, objective), variant, [[0, 1, 2, 3]], deadline_s=60)
     assert isinstance(outcome, Measurement)
     assert [page.page_id for page in outcome.pages] == [f"set/p{i:03d}" for i in range(4)]
     began_s = [page.done_s - page.seconds for page in outcome.pages]
