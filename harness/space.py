@@ -70,6 +70,15 @@ class Space:
             self.active({**{knob.name: knob.default for knob in self.knobs}, **settings}),
         )
 
+    def admitted(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """What this space can take over of settings that were made elsewhere."""
+        knobs = self.by_name
+        return {
+            name: value
+            for name, value in settings.items()
+            if name in knobs and knobs[name].domain.admits(value)
+        }
+
     def fixed(self, settings: Mapping[str, Setting]) -> "Space":
         """The same space, where these knobs have these values in every variant in which they act.
 

@@ -25,13 +25,17 @@ from harness.experiments import read_experiment
 from harness.hardware_rule import available_memory_gib, rule_for, suggestion
 from harness.machine import cautions, detect, fingerprint, resolve_device
 from harness.outcome import comparison_of_best, tuned_config, unproven
+from harness.search import memory
 from harness.search.gate import Judgement
+from harness.search.shared import join
 from harness.search.tuner import Task, Tuner
 from harness.space import Space, load_engine
 from harness.store import RunFolder, write_atomic
 from harness.values import Comparison, Constraints, Failure, Study, Variant
 
 _SHORTEST_BUDGET_S = 30.0
+_SUGGESTIONS = 2
+"""Trials that are spent on what was best elsewhere, for each source."""
 
 
 def run(request: Request) -> int:
@@ -45,8 +49,6 @@ def run(request: Request) -> int:
     space = Space.of(request.engine, device, machine)
     experiment = read_experiment(request.engine, machine)
     guess = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
-    # The guess from the hardware alone comes first: it costs one trial, and what is searched must beat it.
-    experiment = experiment.model_copy(update={"start": [guess, *experiment.start]})
     loaded = load_data(request.data, request.profile, console)
     folder = _folder(request)
     header = _header(request, device, machine, loaded, time.perf_counter() - began)
@@ -63,7 +65,15 @@ def run(request: Request) -> int:
             comparisons=earlier.comparisons,
             best=earlier.best,
         )
-    task = Task(header, loaded.pages, space, experiment)
+    shared = join(request.storage, header) if request.storage else None
+    own, others = memory.starts(
+        memory.earlier_runs(folder.root.parent, folder.root), header, space, suggestions=_SUGGESTIONS
+    )
+    others += shared.suggestions(space, _SUGGESTIONS) if shared else []
+    # What was best here before comes first, then the guess from the hardware alone: each costs one trial, and what is
+    # searched must beat it.
+    experiment = experiment.model_copy(update={"start": [*own, guess, *others, *experiment.start]})
+    task = Task(header, loaded.pages, space, experiment, shared)
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:
         tuner = Tuner(task, folder, machine, display)
         study = tuner.run(earlier.trials if earlier else ())

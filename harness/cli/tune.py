@@ -26,6 +26,7 @@ class Request:
     max_gpu_memory_mib: float | None
     rate: float | None
     price_per_hour: float | None
+    storage: str | None
     out: Path | None
     resume: bool
     seed: int
@@ -47,6 +48,7 @@ def tune(
     max_p99_ms: float | None = None,
     max_memory_mib: float | None = None,
     max_gpu_memory_mib: float | None = None,
+    storage: str | None = None,
     out: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
@@ -86,6 +88,9 @@ def tune(
         Bound on the memory of all processes.
     max_gpu_memory_mib
         Bound on the memory in use on any GPU, that of other programs included.
+    storage
+        postgresql://USER@HOST/DATABASE where machines share the study: trials of machines like this one are learnt,
+        the best of others are tried. Default: the run folder alone.
     out
         Run folder. Default: runs/DATE-ENGINE.
     resume
@@ -112,6 +117,7 @@ def tune(
             max_gpu_memory_mib=max_gpu_memory_mib,
             rate=rate,
             price_per_hour=price_per_hour,
+            storage=storage,
             out=out,
             resume=resume,
             seed=seed,

@@ -4,6 +4,7 @@ Everything counts against the budget. What is measured is on the disk before the
 is killed goes on with `--resume`.
 """
 
+import hashlib
 import math
 import statistics
 import time
@@ -32,6 +33,7 @@ from harness.search import gate, plan
 from harness.search.calibration import calibrated
 from harness.search.gate import Judgement
 from harness.search.proposals import Proposals
+from harness.search.shared import Company, SharedStudy
 from harness.space import Space
 from harness.store import RunFolder
 from harness.values import (
@@ -82,6 +84,8 @@ class Task:
     """In the order of the header's references."""
     space: Space
     experiment: Experiment
+    shared: SharedStudy | None = None
+    """Where other machines work on the same; None keeps the study in the run folder alone."""
 
 
 @dataclass(slots=True)
@@ -148,13 +152,7 @@ class Tuner:
         self._task = replace(self._task, space=space)
         self._state.trials += earlier
         baseline = self._baseline()
-        proposals = Proposals(
-            self._task.space,
-            self._task.experiment,
-            f"sqlite:///{self._folder.study_db}",
-            header.id,
-            header.seed,
-        )
+        proposals = self._proposals()
         self._listener.phase("search")
         for trial in self._state.trials:
             if trial.phase == "search" or (trial.phase == "baseline" and self._state.baseline):
@@ -175,6 +173,31 @@ class Tuner:
         if self._state.best is None and self._state.baseline:
             # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
             self._state.best = self._state.trials[self._state.baseline].variant
+
+    def _proposals(self) -> Proposals | Company:
+        task, header = self._task, self._task.header
+
+        def alone() -> Proposals:
+            storage = f"sqlite:///{self._folder.study_db}"
+            return Proposals(task.space, task.experiment, storage, header.id, header.seed)
+
+        if (shared := task.shared) is None:
+            return alone()
+        # Each process draws its own: with one seed, all would propose the same.
+        seed = int(hashlib.sha256(f"{header.seed}/{header.id}".encode()).hexdigest()[:8], 16)
+        return Company(
+            lambda: Proposals(
+                task.space,
+                task.experiment,
+                shared.storage,
+                shared.name,
+                seed,
+                run=shared.run,
+                tags=shared.tags,
+            ),
+            alone,
+            lambda: self._state.cautions.append(Caution.STORAGE_LOST.sentence),
+        )
 
     def _baseline(self) -> Measurement:
         """Measure the engine as its authors ship it, or where that fails what stands in for it.
