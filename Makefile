@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install tune test check bench clean
+.PHONY: install tune test check bench bench-search clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ check: $(VENV)/.installed-test  ## types, lint, format, import rules
 
 bench: $(VENV)/.installed-test  ## measure the tool itself
 	$(BIN)/python -m pytest tests/bench --benchmark-enable -s $(ARGS)
+
+bench-search: $(VENV)/.installed-test  ## replay recorded tables: this search beside others, into build/search
+	$(BIN)/python -m tests.bench.replay.compare $(ARGS)
 
 clean:
 	rm -rf $(VENV)

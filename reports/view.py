@@ -163,11 +163,10 @@ class Run:
         overlap = any(page in seen for trial in self.confirmed.values() for page in trial.records)
         return "pages, some of them known to the search" if overlap else "pages that the search never saw"
 
-    def changes(self, variant: Variant) -> dict[str, tuple[Setting | None, Setting | None]]:
-        """Settings in which `variant` differs from the defaults: (default, variant); None where left out."""
+    def changes(self, variant: Variant) -> dict[str, tuple[Setting | None, Setting]]:
+        """Settings of `variant` that differ from the defaults: (default, variant); None where it does not act."""
         first = self.study.shipped.variant.settings if self.study.shipped else {}
-        names = sorted({*first, *variant.settings})
-        pairs = {name: (first.get(name), variant.settings.get(name)) for name in names}
+        pairs = {name: (first.get(name), value) for name, value in sorted(variant.settings.items())}
         return {name: pair for name, pair in pairs.items() if repr(pair[0]) != repr(pair[1])}
 
     def cer_increase(self, trial: Trial) -> float | None:

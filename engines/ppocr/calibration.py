@@ -7,7 +7,6 @@ or a folder of page images.
 import hashlib
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,7 @@ NONE = "none"
 MAX_PAGES = 16
 _MAX_SIDE = 2000
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-_TOO_LARGE = (Image.DecompressionBombWarning, Image.DecompressionBombError)
+_MAX_PIXELS = 100_000_000
 _MAX_LINES = 160
 _BUCKET = 32
 _SIDE = 960
@@ -178,14 +177,14 @@ def _images(folder: Path) -> list[Pixels]:
         if len(pages) == MAX_PAGES:
             break
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                image = Image.open(path, formats=_FORMATS)
-            with image:
+            with Image.open(path, formats=_FORMATS) as image:
+                # Pillow's own limit is not relied on: it is one for the process, and other libraries lift it.
+                if image.width * image.height > _MAX_PIXELS:
+                    raise ValueError(f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}")
                 pages.append(_bounded(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))))
         except (UnidentifiedImageError, IsADirectoryError):
             continue
-        except (OSError, SyntaxError, ValueError, *_TOO_LARGE) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UnsupportedError(f"{path} cannot be read as a calibration page: {error}") from error
     return pages
 

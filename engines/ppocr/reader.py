@@ -9,7 +9,7 @@ from engines.ppocr.knobs import NO_ESCALATION
 from engines.ppocr.models import characters, resolve
 from engines.ppocr.order import reading_order
 from engines.ppocr.quantization import quantised
-from engines.ppocr.runtimes import StageOptions, allocation_failures, open_session
+from engines.ppocr.runtimes import StageOptions, allocation_failures, model_format, open_session
 from engines.ppocr.stages import Detector, DirectionClassifier, Recogniser
 
 
@@ -22,9 +22,9 @@ class PpocrReader:
         self._crop_mode = str(settings["crop_mode"])
         self._text_score = float(settings["text_score"])
         options = StageOptions("det", settings)
-        path = quantised("det", resolve("det", str(settings["det_model"])), options, device, timer)
+        path = resolve("det", str(settings["det_model"]), model_format(options))
         self._detector = Detector(
-            open_session(path, options, device),
+            open_session(quantised("det", path, options, device, timer), options, device),
             timer,
             side=int(settings["det_side"]),
             limit_type=str(settings["det_limit_type"]),
@@ -89,7 +89,7 @@ def _line_reader(settings: Settings, options: StageOptions, device: str, timer: 
     """The recogniser of `settings`, with the one behind it that reads doubtful lines again."""
 
     def recogniser(model: str) -> Recogniser:
-        path = resolve("rec", model)
+        path = resolve("rec", model, model_format(options))
         session = open_session(quantised("rec", path, options, device, timer), options, device)
         return Recogniser(
             session,

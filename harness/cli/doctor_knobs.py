@@ -30,17 +30,24 @@ def doctor_knobs(
     """Try every knob, print what each did. Returns 0; 1 where the base itself cannot be measured."""
     console = stderr()
     loaded = load_data(data, None, console)
+    found: Sequence[Liveness] = []
+    heard: list[Liveness] = []
     with (
         tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch,
         console.status("measuring the base beside itself") as status,
     ):
 
         def progress(life: Liveness) -> None:
-            status.update(f"{life.knob}: {says(life)}")
+            heard.append(life)
+            status.update("measuring the next setting")
+            console.print(f"{life.knob}: {says(life)}", markup=False, soft_wrap=True)
 
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         try:
             found = probe(bench, space, base, budget_s=budget_s, progress=progress)
+        except KeyboardInterrupt:
+            found = heard
+            console.print("[yellow]interrupted[/]: what was tried until then follows")
         except TrialFailedError as failed:
             console.print(
                 f"the base cannot be measured: {failed.failure.kind}: {failed}", markup=False, soft_wrap=True

@@ -6,8 +6,6 @@ is killed goes on with `--resume`.
 
 import hashlib
 import math
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,18 +18,12 @@ from harness.data import PageRef
 from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import Caution
-from harness.measure import (
-    Bench,
-    SideFailedError,
-    block_pages,
-    comparison,
-    interleaved_round,
-    measure,
-)
+from harness.measure import Bench, block_pages
 from harness.objectives import THROUGHPUT
 from harness.search import gate, plan
-from harness.search.calibration import calibrated
+from harness.search.confirm import side_by_side, winner
 from harness.search.gate import Judgement
+from harness.search.lab import Lab, ThisMachine
 from harness.search.proposals import Proposals
 from harness.search.shared import Company, SharedStudy
 from harness.space import Space
@@ -43,7 +35,6 @@ from harness.values import (
     FailureKind,
     Measurement,
     ReferencePage,
-    Round,
     Study,
     TrialResult,
     Variant,
@@ -106,13 +97,21 @@ class _Progress:
 class Tuner:
     """One run of the main job. Side effect: keeps every trial in the run folder."""
 
-    def __init__(self, task: Task, folder: RunFolder, machine: Machine, listener: Listener) -> None:
+    def __init__(
+        self,
+        task: Task,
+        folder: RunFolder,
+        machine: Machine,
+        listener: Listener,
+        lab: Lab | None = None,
+    ) -> None:
         self._task = task
+        self._lab = lab or ThisMachine()
         self._folder = folder
         self._machine = machine
         self._listener = listener
         self._objective = objectives.of(task.header)
-        self._began = time.perf_counter() - task.header.spent_s
+        self._began = self._lab.now_s() - task.header.spent_s
         self._split = plan.split_pages(task.header.references, task.header.seed)
         self._state = _Progress(
             references=task.header.references,
@@ -148,7 +147,7 @@ class Tuner:
 
     def _run(self, earlier: Sequence[TrialResult]) -> None:
         header = self._task.header
-        space = calibrated(self._task.space, self._task.pages, self._split)
+        space = self._lab.prepared(self._task.space, self._task.pages, self._split)
         self._task = replace(self._task, space=space)
         self._state.trials += earlier
         baseline = self._baseline()
@@ -235,10 +234,10 @@ class Tuner:
         self._listener.trial(len(self._state.trials), variant, "baseline")
         share_s = plan.BASELINE_SHARE * self._task.header.budget_s
         pages = self._split.search[: plan.MAX_SEARCH_PAGES]
-        began = time.perf_counter()
+        began_s = self._lab.now_s()
 
         def spent(_: Sequence[Block]) -> str | None:
-            over = time.perf_counter() - began > share_s
+            over = self._lab.now_s() - began_s > share_s
             return "as many pages as its share of the budget allows" if over else None
 
         size = block_pages([variant])
@@ -267,9 +266,12 @@ class Tuner:
         def lost(blocks: Sequence[Block]) -> str | None:
             expected = sum(shares[page.page_id] for block in blocks for page in block.pages) / gain
             ratio = self._objective.total(blocks) / expected
-            if ratio > (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER):
+            # What does not even look faster than the baseline cannot win, whatever it reads.
+            limit = (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER) if racing else 1.0
+            if ratio > limit:
                 read = sum(len(block.pages) for block in blocks)
-                return f"dropped after {read} pages: {100 * (1 - 1 / ratio):.0f} % slower than the best"
+                rival = "the best" if racing else "the baseline"
+                return f"dropped after {read} pages: {100 * (1 - 1 / ratio):.0f} % slower than {rival}"
             return None
 
         # Only the objective of time makes a hang of what takes longer than the best.
@@ -296,7 +298,7 @@ class Tuner:
     ) -> TrialResult:
         number = len(self._state.trials)
         began_s = self._spent_s()
-        outcome, note = measure(
+        outcome, note = self._lab.measure(
             self._bench(self._folder.trial(number, variant.id)),
             variant,
             blocks,
@@ -358,66 +360,26 @@ class Tuner:
                 return
             self._state.cautions.append(Caution.UNCONFIRMED.sentence)
             return
-        sides = [base, *(j.trial.variant for j in chosen[: scheme.finalists])]
         began_s = self._spent_s()
-        rounds = self._rounds(sides, scheme)
-        if len(rounds) < plan.MIN_CONFIRM_ROUNDS:
+        read = side_by_side(
+            self._lab,
+            self._bench(self._folder.root / "confirm"),
+            [base, *(j.trial.variant for j in chosen[: scheme.finalists])],
+            pages,
+            scheme,
+            left_s=lambda: self._left_s() - plan.REPORT_S,
+            begins=self._listener.round,
+        )
+        for variant, failure in read.failed:
+            self._keep(variant, failure, began_s)
+        if len(read.rounds) < plan.MIN_CONFIRM_ROUNDS:
             self._state.cautions.append(Caution.UNCONFIRMED.sentence)
             return
-        self._conclude(sides, rounds, began_s)
-
-    def _conclude(self, sides: Sequence[Variant], rounds: Sequence[Round], began_s: float) -> None:
-        """Keep what the rounds measured, compare every finalist with the baseline, name the winner."""
-        bench = self._bench(self._folder.root)
-        measured = [_together(rounds, number) for number in range(len(sides))]
-        for side, measurement in zip(sides, measured, strict=True):
+        for side, measurement in zip(read.sides, read.measured, strict=True):
             self._keep(side, measurement, began_s)
-        comparisons = [
-            comparison(bench, sides[0], side, rounds, number, sequential=False)
-            for number, side in enumerate(sides)
-            if number
-        ]
-        constraints = self._task.header.constraints
-        within = [
-            found
-            for found, measurement in zip(comparisons, measured[1:], strict=True)
-            if all(missed <= 0 for missed in gate.limits(measurement, constraints).values())
-        ]
-        self._state.comparisons += tuple(comparisons)
-        self._state.best = winner(within, constraints.max_cer_increase) or self._state.best
-
-    def _rounds(self, sides: list[Variant], scheme: plan.ConfirmPlan) -> list[Round]:
-        pages = self._split.confirm
-        rounds: list[Round] = []
-        number = read = 0
-        count = min(scheme.pages_per_round, len(pages))
-        bench = self._bench(self._folder.root / "confirm")
-        while len(sides) > 1 and (len(rounds) < scheme.rounds or read < len(pages)):
-            began_s = self._spent_s()
-            hand = [pages[(read + i) % len(pages)] for i in range(count)]
-            self._listener.round(len(rounds) + 1, scheme.rounds)
-            try:
-                rounds.append(interleaved_round(bench, sides, hand, number))
-            except SideFailedError as failed:
-                if failed.side == 0:
-                    self._state.cautions.append(Caution.UNCONFIRMED.sentence)
-                    self._keep(sides[0], failed.failure, began_s)
-                    return []
-                # A finalist that fails now is out; what was measured beside it cannot be kept without it.
-                broken = sides.pop(failed.side)
-                self._keep(broken, failed.failure, began_s)
-                rounds = []
-            number += 1
-            read += count
-            # Rounds and their pages follow the clock, never the results: the interval stays honest.
-            left_s, round_s = self._left_s() - plan.REPORT_S, self._spent_s() - began_s
-            missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
-            if rounds and missing:
-                cold_s = sum(rounds[-1].cold_start_s)
-                count = plan.pages_that_fit(left_s / missing, cold_s, (round_s - cold_s) / count, count)
-            if count == 0 or (not missing and left_s < 1.1 * round_s):
-                break
-        return rounds
+        found = read.comparisons(self._bench(self._folder.root))
+        self._state.comparisons += found
+        self._state.best = winner(read, found, self._task.header.constraints) or self._state.best
 
     def _keep(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
         number = len(self._state.trials)
@@ -430,37 +392,14 @@ class Tuner:
         return {reference.page_id: index for index, reference in enumerate(self._state.references)}
 
     def _bench(self, folder: Path) -> Bench:
-        header = self._task.header
-        return Bench(
-            self._task.pages, self._state.references, folder, self._machine, header.seed, self._objective
-        )
+        seed = self._task.header.seed
+        return Bench(self._task.pages, self._state.references, folder, self._machine, seed, self._objective)
 
     def _spent_s(self) -> float:
-        return time.perf_counter() - self._began
+        return self._lab.now_s() - self._began
 
     def _left_s(self) -> float:
         return self._task.header.budget_s - self._spent_s()
-
-
-def winner(comparisons: Sequence[Comparison], max_cer_increase: float) -> Variant | None:
-    """The variant with the greatest lower bound of its speed-up among those that are surely accurate enough.
-
-    Surely: the upper bound of its CER increase on the confirmation pages is at most `max_cer_increase`.
-    """
-    proven = [
-        c
-        for c in comparisons
-        if c.failure is None
-        and c.speedup.low > 1
-        and (math.isnan(c.cer_increase.high) or c.cer_increase.high <= max_cer_increase)
-    ]
-    return max(proven, key=lambda c: c.speedup.low).b if proven else None
-
-
-def _together(rounds: Sequence[Round], side: int) -> Measurement:
-    """All that the rounds measured of one side."""
-    cold_start_s = statistics.median(result.cold_start_s[side] for result in rounds)
-    return Measurement(cold_start_s, tuple(block for result in rounds for block in result.blocks[side]))
 
 
 def _baseline_failed(failure: Failure, header: Study) -> str:

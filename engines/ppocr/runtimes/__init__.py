@@ -16,14 +16,26 @@ from engines.interface import (
     UnsupportedError,
     core_counts,
 )
-from engines.ppocr.runtimes import onnx_runtime, open_vino
+from engines.ppocr.runtimes import onnx_runtime, open_vino, torch_runtime
 from engines.ppocr.runtimes.session import Session, Tensor, allocation_failures
 
-__all__ = ["RUNTIMES", "Session", "StageOptions", "Tensor", "allocation_failures", "knobs", "open_session"]
+__all__ = [
+    "RUNTIMES",
+    "Session",
+    "StageOptions",
+    "Tensor",
+    "allocation_failures",
+    "knobs",
+    "model_format",
+    "open_session",
+]
 
 
 class Runtime(Protocol):
     """The functions of a runtime's module."""
+
+    FORMAT: str
+    """Format of the model files that it reads; see `engines.ppocr.models`."""
 
     def knobs(self, prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
         """What this runtime can be told for one stage; `prefix` begins the names."""
@@ -37,7 +49,11 @@ class Runtime(Protocol):
         ...
 
 
-RUNTIMES: Mapping[str, Runtime] = {"onnxruntime": onnx_runtime, "openvino": open_vino}
+RUNTIMES: Mapping[str, Runtime] = {
+    "onnxruntime": onnx_runtime,
+    "openvino": open_vino,
+    "torch": torch_runtime,
+}
 
 
 def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
@@ -75,6 +91,11 @@ class StageOptions(Mapping[str, Setting]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def model_format(options: Settings) -> str:
+    """Format of the model files that the runtime of a stage reads."""
+    return RUNTIMES[str(options["runtime"])].FORMAT
 
 
 def open_session(path: Path, options: Settings, device: str) -> Session:

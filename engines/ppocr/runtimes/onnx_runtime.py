@@ -7,6 +7,7 @@ from typing import Any
 from engines.interface import Choice, Knob, Machine, Settings, Stage, UnsupportedError
 from engines.ppocr.runtimes.session import Session, Tensor
 
+FORMAT = "onnx"
 GRAPH_LEVELS = {
     "disable": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",

@@ -7,6 +7,7 @@ from typing import Any
 from engines.interface import Choice, Knob, Machine, Ordered, Settings, Stage, UnsupportedError, core_counts
 from engines.ppocr.runtimes.session import Result, Session, Tensor
 
+FORMAT = "onnx"
 PRECISIONS = ("f32", "bf16", "f16")
 
 

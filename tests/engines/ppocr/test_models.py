@@ -43,7 +43,7 @@ def test_addresses_and_checksums_are_those_that_rapidocr_lists() -> None:
                 collect(child)
 
     collect(listed["onnxruntime"])
-    assert {model.url: model.url_sha256 for model in MODELS}.items() <= checksums.items()
+    assert {model.url: model.url_sha256 for model in MODELS if model.url}.items() <= checksums.items()
 
 
 def test_files_in_the_installed_rapidocr_are_those_of_the_registry() -> None:

@@ -28,10 +28,11 @@ settings = {knob.name: knob.default for knob in knobs} | {
     "det_threads": 1, "rec_threads": 1, "use_cls": False, "max_side": 4000}
 with ppocr.open(settings, "cpu", StageTimer()) as reader:
     reader.read([Page("small", np.full((64, 64, 3), 255, np.uint8))])
+    large = Page("large", np.full((3000, 3000, 3), 255, np.uint8))
     limit = psutil.Process().memory_info().vms + (int(sys.argv[1]) << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
-        reader.read([Page("large", np.full((3000, 3000, 3), 255, np.uint8))])
+        reader.read([large])
     except OutOfMemoryError:
         print("out of memory")
 """

@@ -13,11 +13,10 @@ from harness.experiments import Experiment
 from harness.machine import Caution, detect
 from harness.outcome import tuned_config
 from harness.search.gate import Judgement
-from harness.search.tuner import Task, Tuner, winner
+from harness.search.tuner import Task, Tuner
 from harness.space import Space
 from harness.store import RunFolder
 from harness.values import (
-    Comparison,
     Constraints,
     Failure,
     FailureKind,
@@ -272,18 +271,3 @@ def test_a_full_disk_loses_nothing_that_was_measured(
         running.run()
     assert [trial.number for trial in RunFolder.create(tmp_path / "run").trials()] == [0, 1]
     shutil.rmtree(tmp_path / "run")
-
-
-def comparison(name: str, low: float, cer_high: float) -> Comparison:
-    a, b = Variant("base", "cpu", {}), Variant(name, "cpu", {})
-    one = Interval(0.02, 0.01, 0.03)
-    cer = Interval(cer_high / 2, 0.0, cer_high)
-    return Comparison(a, b, (0.5,) * 3, Interval(low + 1, low, low + 2), Verdict.FASTER, one, one, cer, 10)
-
-
-def test_the_winner_is_the_best_lower_bound_among_the_accurate() -> None:
-    bold, sure, slower = comparison("bold", 9, 0.01), comparison("sure", 3, 0.001), comparison("slow", 2, 0.0)
-    assert winner([bold, slower, sure], 0.002) == sure.b
-    assert winner([bold], 0.002) is None
-    assert winner([comparison("same", 0.9, 0.0)], 0.002) is None
-    assert winner([], 0.002) is None

@@ -1,0 +1,109 @@
+"""The proof: finalists beside the baseline, in interleaved rounds of fresh processes, on pages kept for it."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.measure import Bench, SideFailedError, comparison
+from harness.search import gate, plan
+from harness.search.lab import Lab
+from harness.values import Comparison, Constraints, Failure, Measurement, Round, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """What the rounds of a confirmation gave."""
+
+    sides: tuple[Variant, ...]
+    """The baseline and the finalists that held to the end."""
+    rounds: tuple[Round, ...]
+    failed: tuple[tuple[Variant, Failure], ...]
+
+    @property
+    def measured(self) -> tuple[Measurement, ...]:
+        """All that the rounds measured, side by side."""
+        return tuple(_together(self.rounds, side) for side in range(len(self.sides)))
+
+    def comparisons(self, bench: Bench) -> tuple[Comparison, ...]:
+        """Every finalist against the baseline."""
+        return tuple(
+            comparison(bench, self.sides[0], self.sides[side], self.rounds, side, sequential=False)
+            for side in range(1, len(self.sides))
+        )
+
+
+def side_by_side(
+    lab: Lab,
+    bench: Bench,
+    variants: Sequence[Variant],
+    pages: Sequence[int],
+    scheme: plan.ConfirmPlan,
+    *,
+    left_s: Callable[[], float],
+    begins: Callable[[int, int], None],
+) -> SideBySide:
+    """Read `pages` with the baseline, which comes first, and the finalists, as the plan and the clock allow.
+
+    `left_s` gives the seconds that are left; `begins` hears the number of each round and of all of them. A
+    finalist that fails is out, and what was measured beside it cannot be kept without it: the rounds begin anew.
+    """
+    sides = list(variants)
+    rounds: list[Round] = []
+    failed: list[tuple[Variant, Failure]] = []
+    number = read = 0
+    count = min(scheme.pages_per_round, len(pages))
+    while len(sides) > 1 and (len(rounds) < scheme.rounds or read < len(pages)):
+        began_s = left_s()
+        hand = [pages[(read + i) % len(pages)] for i in range(count)]
+        begins(len(rounds) + 1, scheme.rounds)
+        try:
+            rounds.append(lab.interleaved_round(bench, sides, hand, number))
+        except SideFailedError as error:
+            failed.append((sides[error.side], error.failure))
+            rounds = []
+            if error.side == 0:
+                break
+            sides.pop(error.side)
+        number += 1
+        read += count
+        # Rounds and their pages follow the clock, never the results: the interval stays honest.
+        remaining_s, round_s = left_s(), began_s - left_s()
+        missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
+        if rounds and missing:
+            cold_s = sum(rounds[-1].cold_start_s)
+            count = plan.pages_that_fit(remaining_s / missing, cold_s, (round_s - cold_s) / count, count)
+        if count == 0 or remaining_s <= 0 or (not missing and remaining_s < 1.1 * round_s):
+            break
+    return SideBySide(tuple(sides), tuple(rounds), tuple(failed))
+
+
+def winner(read: SideBySide, comparisons: Sequence[Comparison], constraints: Constraints) -> Variant | None:
+    """The variant to publish, of the finalists that met the bounds on latency and memory in the rounds too."""
+    within = [
+        found
+        for found, measurement in zip(comparisons, read.measured[1:], strict=True)
+        if all(missed <= 0 for missed in gate.limits(measurement, constraints).values())
+    ]
+    return best_of(within, constraints.max_cer_increase)
+
+
+def best_of(comparisons: Sequence[Comparison], max_cer_increase: float) -> Variant | None:
+    """The variant with the greatest lower bound of its speed-up among those that are surely accurate enough.
+
+    Surely: the upper bound of its CER increase on the confirmation pages is at most `max_cer_increase`.
+    """
+    proven = [
+        c
+        for c in comparisons
+        if c.failure is None
+        and c.speedup.low > 1
+        and (math.isnan(c.cer_increase.high) or c.cer_increase.high <= max_cer_increase)
+    ]
+    return max(proven, key=lambda c: c.speedup.low).b if proven else None
+
+
+def _together(rounds: Sequence[Round], side: int) -> Measurement:
+    """All that the rounds measured of one side."""
+    cold_start_s = statistics.median(result.cold_start_s[side] for result in rounds)
+    return Measurement(cold_start_s, tuple(block for result in rounds for block in result.blocks[side]))

@@ -1,0 +1,245 @@
+"""Records a table: every variant of a space, round after round, in fresh processes on this machine.
+
+    python -m tests.bench.replay.record SPACE.yaml --data PATH... --work DIR -o TABLE.json.gz
+        [--sample N]  measure N variants once and say what the whole would take
+        [--pack]      only write the table from what DIR holds
+
+DIR has one file a variant and round, written whole or not at all: killed at any moment, the same command goes on.
+Rounds go over the whole space one after the other, in another order each, so that a drift of the machine becomes
+noise between rounds and favours nobody.
+"""
+
+import argparse
+import itertools
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from engines.interface import Choice, Knob, Setting
+from harness.data import PageRef, load
+from harness.environments import versions_of
+from harness.errors import UserError
+from harness.machine import detect, fingerprint, resolve_device
+from harness.measure import Bench, measure
+from harness.search.plan import split_pages
+from harness.space import Space, load_engine
+from harness.store import write_atomic
+from harness.values import Failure, ReferencePage, Variant
+from tests.bench.replay.table import Head, Reading, Row, Table, TablePage, write_table
+
+
+class SpaceFile(BaseModel):
+    """A space to record, as people write it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: str
+    device: str = "cpu"
+    rounds: Annotated[int, Field(ge=1, le=20)] = 3
+    search_pages: Annotated[int, Field(ge=4)]
+    unseen_pages: Annotated[int, Field(ge=4)]
+    deadline_s: Annotated[float, Field(gt=0, description="of one round of one variant")] = 120.0
+    fixed: Annotated[
+        dict[str, Setting], Field(description="the same in every variant, baseline included")
+    ] = {}
+    grid: dict[str, list[Setting]]
+    baseline: Annotated[dict[str, Setting], Field(description="where it is not the engine's default")] = {}
+    start: Annotated[list[dict[str, Setting]], Field(description="what a search tries first")] = []
+    artefact: Annotated[list[str], Field(description="knobs that name what is built")] = []
+
+
+_STORED = TypeAdapter(tuple[Reading, float, str])
+"""A reading, what building took, and when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is to be recorded, and where."""
+
+    head: Head
+    whole: Space
+    fixed: dict[str, Setting]
+    rounds: int
+    deadline_s: float
+    bench: Bench
+
+    def variants(self) -> list[Variant]:
+        """Every variant by the knobs of the grid, the baseline first."""
+        space = Space(self.head.engine, self.head.device, self.head.knobs)
+        names, values = list(self.head.grid), self.head.grid.values()
+        product = (space.suggested(dict(zip(names, row, strict=True))) for row in itertools.product(*values))
+        return list(dict.fromkeys((space.variant({}), *product)))
+
+    def path(self, number: int, variant: Variant) -> Path:
+        """Where one reading is kept."""
+        return self.bench.folder / f"{number:02d}-{variant.id}.json"
+
+    def missing(self) -> Iterator[tuple[int, Variant]]:
+        """Rounds still to be measured, in their order."""
+        variants = self.variants()
+        for number in range(self.rounds):
+            order = [variants[0], *random.Random(number).sample(variants[1:], len(variants) - 1)]
+            yield from ((number, v) for v in order if not self.path(number, v).exists())
+
+    def record(self, number: int, variant: Variant) -> Reading:
+        """Measure one round of one variant and keep it."""
+        began = time.perf_counter()
+        outcome, _ = measure(
+            replace(self.bench, folder=self.bench.folder / "trial"),
+            self.whole.suggested({**self.fixed, **variant.settings}),
+            [range(len(self.bench.pages))],
+            deadline_s=self.deadline_s,
+        )
+        spent_s, build_s = time.perf_counter() - began, 0.0
+        if isinstance(outcome, Failure):
+            reading = Reading(round(spent_s, 4), failure=outcome)
+        else:
+            build_s = outcome.build_s
+            seconds = {page.page_id: page.seconds for page in outcome.pages}
+            errors = {s.page_id: s.characters.errors for s in self.bench.score(outcome.pages)}
+            reading = Reading(
+                round(spent_s - build_s, 4),
+                round(outcome.cold_start_s - build_s, 4),
+                round(outcome.blocks[0].wall_s, 4),
+                tuple(round(seconds[page.id], 4) for page in self.bench.pages),
+                tuple(errors[page.id] for page in self.bench.pages),
+            )
+        stored = (asdict(reading), build_s, datetime.now(UTC).isoformat(timespec="seconds"))
+        write_atomic(self.path(number, variant), json.dumps(stored))
+        return reading
+
+    def table(self) -> Table:
+        """All that was recorded so far."""
+        rows = []
+        for variant in self.variants():
+            paths = [self.path(number, variant) for number in range(self.rounds)]
+            stored = [_STORED.validate_json(path.read_bytes()) for path in paths if path.exists()]
+            if stored:
+                readings, builds, stamps = zip(*stored, strict=True)
+                rows.append(Row(variant.settings, max(builds), stamps[0], readings))
+        return Table(self.head, tuple(rows))
+
+
+def prepare(path: Path, data: Sequence[str], folder: Path) -> Recording:
+    """Read the space, choose its pages, refuse a folder that holds another recording. Raises UserError."""
+    try:
+        given = SpaceFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise UserError(f"{path} is not a space to record: {str(error).splitlines()[0]}") from error
+    machine = detect()
+    whole = Space.of(given.engine, resolve_device(given.device, machine), machine)
+    pages, unseen = chosen_pages(
+        [page for found in load(list(data)) for page in found.pages], given.search_pages, given.unseen_pages
+    )
+    versions = versions_of(load_engine(given.engine, machine))
+    head = Head(
+        path.stem,
+        given.engine,
+        whole.device,
+        machine,
+        versions,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        synthetic=False,
+        knobs=tuple(_narrowed(whole, name, given) for name in given.grid),
+        grid={name: tuple(values) for name, values in given.grid.items()},
+        start=tuple(given.start),
+        artefact=tuple(given.artefact),
+        pages=tuple(
+            TablePage(p.id, p.set, p.document, p.language, len(p.text or ""), p.id in unseen) for p in pages
+        ),
+    )
+    references = tuple(
+        ReferencePage(p.id, p.set, p.document, p.text or "", p.profile, language=p.language) for p in pages
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = json.dumps(
+        [given.model_dump(), fingerprint(machine, versions), [page.id for page in pages]], sort_keys=True
+    )
+    if not (folder / "of.json").exists():
+        write_atomic(folder / "of.json", mark)
+    elif (folder / "of.json").read_text(encoding="utf-8") != mark:
+        raise UserError(f"{folder} holds another space, machine or page set; choose another --work")
+    bench = Bench(tuple(pages), references, folder, machine)
+    return Recording(head, whole, given.fixed, given.rounds, given.deadline_s, bench)
+
+
+def chosen_pages(pages: Sequence[PageRef], search: int, unseen: int) -> tuple[list[PageRef], set[str]]:
+    """The pages with the least text, for a table is long enough, and the ids of those that stay unseen.
+
+    No document is on both sides. Raises UserError where there are too few.
+    """
+    texts = sorted((page for page in pages if page.text), key=lambda page: (len(page.text or ""), page.id))
+    short = texts[: 2 * max(search, unseen)]
+    references = [
+        ReferencePage(p.id, p.set, p.document, p.text or "", p.profile, language=p.language) for p in short
+    ]
+    halves = split_pages(references, seed=0)
+    if halves.overlap or len(halves.search) < search or len(halves.confirm) < unseen:
+        raise UserError(
+            f"{len(texts)} pages with text are too few for {search} and {unseen}; give more --data"
+        )
+    kept = [short[i] for i in halves.search[:search]]
+    hidden = [short[i] for i in halves.confirm[:unseen]]
+    return [*kept, *hidden], {page.id for page in hidden}
+
+
+def _narrowed(whole: Space, name: str, given: SpaceFile) -> Knob:
+    """A knob of the engine with the values of the grid and the baseline's as its default. Raises UserError."""
+    if name not in whole.by_name:
+        raise UserError(f"{given.engine} has no setting {name!r}: correct `grid`")
+    knob = whole.by_name[name]
+    default = given.baseline.get(name, knob.default)
+    values = list(dict.fromkeys([*given.grid[name], default]))
+    if wrong := [value for value in values if not knob.domain.admits(value)]:
+        raise UserError(f"{name}={wrong[0]} is not possible here: correct `grid`")
+    # Conditions on settings that every variant shares are met, or the knob would not be worth recording.
+    when = {other: allowed for other, allowed in knob.when.items() if other in given.grid}
+    if isinstance(knob.domain, Choice):
+        return replace(knob, domain=Choice(tuple(values)), default=default, when=when)
+    numbers = tuple(sorted(value for value in values if not isinstance(value, str)))
+    return replace(knob, domain=replace(knob.domain, values=numbers), default=default, when=when)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Record, or go on recording. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("space", type=Path)
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path)
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--pack", action="store_true")
+    given = parser.parse_args(arguments)
+    try:
+        recording = prepare(given.space, given.data, given.work)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not given.pack:
+        _measure(recording, given.sample)
+    if given.out and given.sample is None:
+        write_table(recording.table(), given.out)
+        print(f"{given.out}: {len(recording.table().rows)} variants, {given.out.stat().st_size >> 10} KiB")
+    return 0
+
+
+def _measure(recording: Recording, sample: int | None) -> None:
+    missing = list(recording.missing())
+    took: list[float] = []
+    for number, variant in missing[:sample]:
+        took.append(recording.record(number, variant).spent_s)
+        left_min = sum(took) / len(took) * (len(missing) - len(took)) / 60
+        print(f"{len(took)}/{len(missing)}: {took[-1]:.1f} s, {left_min:.0f} min left", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

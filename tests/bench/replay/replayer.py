@@ -1,0 +1,149 @@
+"""A laboratory that answers from a table, on a clock of its own: hours of search in seconds.
+
+Noise is the recorded one. Each process draws one of its variant's rounds for its start, and each block draws one
+for the time of its pages. A block's wall time is that of its pages in the drawn round, times the wall over page
+seconds of that round, which is what replicas side by side make of it. A block shorter than the recorded pass keeps
+all replicas busy only because `block_pages` makes it long enough. Two sides of a round draw independently, where
+live ones share the machine's mood: the replay is the noisier of the two.
+
+The text of a page is stood in for by one with the same number of edits, so that scores, intervals and gates are
+the real ones.
+"""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from engines.interface import Line, Setting
+from harness import stats
+from harness.data import PageRef
+from harness.measure import SLOWEST_PAGE_S, Bench, SideFailedError, block_pages
+from harness.search.plan import Split
+from harness.space import Space
+from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, ReferencePage, Round, Variant
+from tests.bench.replay.table import Reading, Row, Table
+
+PROFILE = "strict"
+
+
+class Replay:
+    """A `Lab` over the pages of a table that a search may see."""
+
+    def __init__(self, table: Table, seed: int) -> None:
+        self.table = table
+        self._draw = random.Random(f"{seed}/replay")
+        self._now_s = 0.0
+        self._built: set[tuple[Setting | None, ...]] = set()
+        self._seen = [i for i, page in enumerate(table.head.pages) if not page.unseen]
+        shown = [table.head.pages[i] for i in self._seen]
+        self.pages = tuple(
+            PageRef(p.id, p.set, p.document, "", 0, "image", "a" * p.reference_chars, PROFILE, p.language)
+            for p in shown
+        )
+        self.references = tuple(
+            ReferencePage(p.id, p.set, p.document, "a" * p.reference_chars, PROFILE, language=p.language)
+            for p in shown
+        )
+
+    def now_s(self) -> float:
+        """What the replayed measurements took so far, in seconds; thinking is free."""
+        return self._now_s
+
+    def prepared(self, space: Space, pages: Sequence[PageRef], split: Split) -> Space:
+        """The space itself: models were built when the table was recorded."""
+        return space
+
+    def measure(
+        self,
+        bench: Bench,
+        variant: Variant,
+        blocks: Sequence[Sequence[int]],
+        *,
+        deadline_s: float,
+        page_s: float = SLOWEST_PAGE_S,
+        stop: Callable[[Sequence[Block]], str | None] = lambda _: None,
+    ) -> tuple[Measurement | Failure, str]:
+        """As `harness.measure.measure`, from the table."""
+        until_s = self._now_s + deadline_s
+        done: list[Block] = []
+        note = ""
+        try:
+            cold_s, build_s = self._start(variant, until_s)
+            for block in blocks:
+                done.append(self._read(variant, block, min(until_s, self._now_s + page_s * len(block))))
+                if reason := stop(done):
+                    note = reason
+                    break
+        except _FailedError as failed:
+            return failed.failure, note
+        return Measurement(cold_s, tuple(done), build_s=build_s), note
+
+    def interleaved_round(
+        self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int
+    ) -> Round:
+        """As `harness.measure.interleaved_round`, from the table. Raises SideFailedError."""
+        size = min(block_pages(variants), len(pages))
+        count = max(1, len(pages) // size)
+        edges = [round(i * len(pages) / count) for i in range(count + 1)]
+        cold_s: list[float] = []
+        blocks: list[tuple[Block, ...]] = []
+        for side, variant in enumerate(variants):
+            try:
+                cold_s.append(self._start(variant, math.inf)[0])
+                blocks.append(
+                    tuple(self._read(variant, pages[start:end], math.inf) for start, end in pairwise(edges))
+                )
+            except _FailedError as failed:
+                raise SideFailedError(side, failed.failure) from failed
+        ratios = tuple(
+            stats.round_value([math.log(a.wall_s / b.wall_s) for a, b in zip(blocks[0], other, strict=True)])
+            for other in blocks[1:]
+        )
+        return Round(tuple(blocks), tuple(cold_s), ratios)
+
+    def row(self, variant: Variant) -> Row:
+        """The row of a variant. Raises KeyError for one that the table lacks."""
+        return self.table.by_id[variant.id]
+
+    def _start(self, variant: Variant, until_s: float) -> tuple[float, float]:
+        """Cold start and, of it, building, in seconds."""
+        row = self.row(variant)
+        reading = self._draw.choice(row.rounds)
+        if reading.failure is not None:
+            self._pass(reading.spent_s, until_s, "open")
+            raise _FailedError(reading.failure)
+        artefact = self.table.artefact(row)
+        build_s = 0.0 if artefact in self._built else self.table.builds[artefact]
+        self._pass(reading.cold_start_s + build_s, until_s, "open")
+        self._built.add(artefact)
+        return reading.cold_start_s + build_s, build_s
+
+    def _read(self, variant: Variant, block: Sequence[int], until_s: float) -> Block:
+        reading = self._draw.choice(self.row(variant).readings)
+        places = [self._seen[index] for index in block]
+        wall_s = reading.wall_s / sum(reading.page_s) * sum(reading.page_s[i] for i in places)
+        self._pass(wall_s, until_s, "read")
+        return Block(tuple(self._record(reading, i) for i in places), wall_s)
+
+    def _record(self, reading: Reading, place: int) -> PageRecord:
+        page = self.table.head.pages[place]
+        text = with_edits(page.reference_chars, reading.errors[place])
+        return PageRecord(page.id, (Line(text),) if text else (), reading.page_s[place], {})
+
+    def _pass(self, seconds: float, until_s: float, stage: str) -> None:
+        if self._now_s + seconds > until_s:
+            self._now_s = until_s
+            raise _FailedError(Failure(FailureKind.TIMEOUT, stage, "took longer than its deadline"))
+        self._now_s += seconds
+
+
+def with_edits(length: int, edits: int) -> str:
+    """A text that `edits` edits separate from `length` times the letter a."""
+    return "b" * edits + "a" * max(0, length - edits)
+
+
+class _FailedError(Exception):
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure

@@ -1,0 +1,234 @@
+"""Exhaustive tables: what every variant of a grid did, round by round, so that a search can be replayed.
+
+The file is gzipped JSON after the T4 results format of the autotuning community
+(https://github.com/odgaard/TuningSchema, branch T4): `schema_version` and `results`, each with `timestamp`,
+`configuration`, `times`, `invalidity`, `correctness` and `measurements`. All times are seconds. What T4 has no
+place for stands beside it: `table` (machine, space, pages) and, for each result, `rounds`.
+"""
+
+import gzip
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from engines.interface import Knob, Machine, Setting
+from harness.errors import UserError
+from harness.space import Space
+from harness.values import Failure, FailureKind, Variant
+
+SCHEMA = "1.0.0"
+_MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TablePage:
+    """A page, as far as a replay needs it."""
+
+    id: str
+    set: str
+    document: str
+    language: str
+    reference_chars: int
+    unseen: bool
+    """Never shown to a search: what its result is judged by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One round of one variant: fresh processes, every page once, or the failure that it ended in."""
+
+    spent_s: float
+    """Wall time from the start of the processes to their end."""
+    cold_start_s: float = 0.0
+    """Without what building models took."""
+    wall_s: float = 0.0
+    """Of the whole pass over the pages, all replicas together."""
+    page_s: tuple[float, ...] = ()
+    """Of each page from submission to text, in the order of the table's pages."""
+    errors: tuple[int, ...] = ()
+    """Character edits of each page."""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One variant and its rounds."""
+
+    settings: Mapping[str, Setting]
+    build_s: float
+    """Making models; 0 where an earlier variant had made them."""
+    timestamp: str
+    rounds: tuple[Reading, ...]
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """The rounds that were measured."""
+        return tuple(reading for reading in self.rounds if reading.failure is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a table was recorded from."""
+
+    name: str
+    engine: str
+    device: str
+    machine: Machine
+    versions: Mapping[str, str]
+    created: str
+    synthetic: bool
+    """Drawn from a model, for tests: never a result."""
+    knobs: tuple[Knob, ...]
+    """Those of the grid, with their conditions; defaults are the baseline."""
+    grid: Mapping[str, tuple[Setting, ...]]
+    start: tuple[Mapping[str, Setting], ...]
+    """What a search tries first."""
+    artefact: tuple[str, ...]
+    """Knobs that name what is built before a variant can run."""
+    pages: tuple[TablePage, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A recorded space. A variant without a full set of rounds is as good as its rounds."""
+
+    head: Head
+    rows: tuple[Row, ...]
+
+    @property
+    def space(self) -> Space:
+        """The knobs of the grid as a search sees them."""
+        return Space(self.head.engine, self.head.device, self.head.knobs)
+
+    @cached_property
+    def by_id(self) -> dict[str, Row]:
+        """Rows by the id of their variant."""
+        return {self.variant(row).id: row for row in self.rows}
+
+    def variant(self, row: Row) -> Variant:
+        """The variant of a row."""
+        return Variant(self.head.engine, self.head.device, row.settings)
+
+    @property
+    def baseline(self) -> Variant:
+        """Every knob at its default."""
+        return self.space.variant({})
+
+    def speed(self, row: Row) -> float:
+        """True pages/s on the unseen pages: the geometric mean over rounds, 0 for one that ever failed."""
+        if len(row.readings) < len(row.rounds) or not row.rounds:
+            return 0.0
+        unseen = [i for i, page in enumerate(self.head.pages) if page.unseen]
+        logs = [
+            math.log(len(unseen) / (r.wall_s / sum(r.page_s) * sum(r.page_s[i] for i in unseen)))
+            for r in row.rounds
+        ]
+        return math.exp(fmean(logs))
+
+    def cer(self, row: Row) -> float:
+        """True character error rate on the unseen pages, over all rounds. Raises ValueError without any."""
+        if not row.readings:
+            raise ValueError("a variant that never ran has no error rate")
+        unseen = [i for i, page in enumerate(self.head.pages) if page.unseen]
+        edits = sum(r.errors[i] for r in row.readings for i in unseen)
+        return edits / (len(row.readings) * sum(self.head.pages[i].reference_chars for i in unseen))
+
+    def exhaustive_s(self) -> float:
+        """Wall time of measuring every variant once on all the pages, with every build."""
+        return sum(self.builds.values()) + sum(
+            median(reading.spent_s for reading in row.rounds) for row in self.rows if row.rounds
+        )
+
+    def artefact(self, row: Row) -> tuple[Setting | None, ...]:
+        """What names the models that a variant needs."""
+        return tuple(row.settings.get(name) for name in self.head.artefact)
+
+    @cached_property
+    def builds(self) -> dict[tuple[Setting | None, ...], float]:
+        """Seconds to build each artefact: the longest seen, as those that found it made took none."""
+        longest: dict[tuple[Setting | None, ...], float] = {}
+        for row in self.rows:
+            name = self.artefact(row)
+            longest[name] = max(longest.get(name, 0.0), row.build_s)
+        return longest
+
+
+_INVALIDITY = {
+    FailureKind.OOM: "runtime",
+    FailureKind.CRASH: "runtime",
+    FailureKind.TIMEOUT: "timeout",
+    FailureKind.UNSUPPORTED: "constraints",
+    FailureKind.INVALID_OUTPUT: "correctness",
+}
+_HEAD = TypeAdapter(Head)
+_ROUNDS = TypeAdapter(tuple[Reading, ...])
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write the table; the same table gives the same bytes."""
+    head = asdict(table.head)
+    document = {
+        "schema_version": SCHEMA,
+        "table": head,
+        "results": [_result(row) for row in table.rows],
+    }
+    text = json.dumps(document, separators=(",", ":"), sort_keys=True, default=sorted)
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def read_table(path: Path) -> Table:
+    """Read a table. Raises UserError where it is damaged or of another version."""
+    try:
+        with gzip.open(path) as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise UserError(f"{path} unpacks to more than {_MAX_BYTES >> 20} MiB; it is not a replay table")
+        document = json.loads(data)
+        if document["schema_version"] != SCHEMA:
+            raise UserError(
+                f"{path} is of version {document['schema_version']}, not {SCHEMA}; record it again"
+            )
+        return Table(
+            _HEAD.validate_python(document["table"]),
+            tuple(
+                Row(
+                    result["configuration"],
+                    result["times"]["compilation_time"],
+                    result["timestamp"],
+                    _ROUNDS.validate_python(result["rounds"]),
+                )
+                for result in document["results"]
+            ),
+        )
+    except (OSError, EOFError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise UserError(f"{path} is not a replay table: {str(error).splitlines()[0]}") from error
+
+
+def _result(row: Row) -> dict[str, Any]:
+    failed = next((reading.failure for reading in row.rounds if reading.failure), None)
+    walls = [reading.wall_s for reading in row.readings]
+    return {
+        "timestamp": row.timestamp,
+        "configuration": dict(row.settings),
+        "times": {
+            "compilation_time": row.build_s,
+            "framework": [reading.cold_start_s for reading in row.readings],
+            "runtimes": walls,
+        },
+        "invalidity": _INVALIDITY[failed.kind] if failed else "correct",
+        "correctness": len(row.readings) / len(row.rounds),
+        "measurements": [{"name": "wall_s", "value": median(walls), "unit": "s"}] if walls else [],
+        "objectives": ["wall_s"],
+        "rounds": [_compact(reading) for reading in row.rounds],
+    }
+
+
+def _compact(reading: Reading) -> dict[str, Any]:
+    return {key: value for key, value in asdict(reading).items() if value is not None and value != ()}

@@ -1,0 +1,79 @@
+"""The recorder on the scripted engine: real processes, killed and taken up again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engines import registry
+from harness.values import FailureKind
+from tests.bench.replay import record
+from tests.bench.replay.table import read_table
+from tests.pages import write_page
+
+_PLUGIN = Path(__file__).parents[2] / "plugin"
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Arguments that record four variants of the scripted engine in one round."""
+    monkeypatch.syspath_prepend(_PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(_PLUGIN))
+    registry.modules.cache_clear()
+    space = {
+        "engine": "scripted",
+        "rounds": 1,
+        "search_pages": 4,
+        "unseen_pages": 4,
+        "grid": {"page_ms": [10, 20], "garbled_pct": [0, 10]},
+        "baseline": {"page_ms": 20},
+    }
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(space))
+    for i in range(10):
+        write_page(tmp_path / "pages", f"p{i}", f"page {i}, " + "the quick brown fox jumps over. " * (i + 3))
+    yield [str(tmp_path / "small.yaml"), "--data", str(tmp_path / "pages"), "--work", str(tmp_path / "work")]
+    registry.modules.cache_clear()
+
+
+def test_a_recording_goes_on_where_it_was_killed_and_keeps_what_was_measured(
+    recorded: list[str], tmp_path: Path
+) -> None:
+    assert record.main([*recorded, "--sample", "2"]) == 0
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("00-*.json")}
+    assert len(first) == 2
+    (tmp_path / "work" / ".00-dead.json.1.tmp").write_text("[{")  # a write that a kill cut off
+    assert record.main([*recorded, "-o", str(tmp_path / "table")]) == 0
+    assert all(path.stat().st_mtime_ns == written for path, written in first.items())
+    table = read_table(tmp_path / "table")
+    assert len(table.rows) == 4
+    assert table.baseline.settings == {"garbled_pct": 0, "page_ms": 20}
+    garbled = table.by_id[table.space.variant({"garbled_pct": 10}).id]
+    assert table.cer(table.by_id[table.baseline.id]) == 0
+    assert table.cer(garbled) > 0.02
+    unseen = {page.document for page in table.head.pages if page.unseen}
+    assert len(unseen) == 4
+    assert not unseen & {page.document for page in table.head.pages if not page.unseen}
+
+
+def test_a_crash_is_recorded_as_what_it_is(recorded: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    space = yaml.safe_load(path.read_text())
+    space["grid"] = {"page_ms": [10], "fault": ["none", "segfault"]}
+    path.write_text(yaml.safe_dump(space))
+    assert record.main([*recorded, "-o", str(tmp_path / "table")]) == 0
+    table = read_table(tmp_path / "table")
+    (reading,) = table.by_id[table.space.variant({"page_ms": 10, "fault": "segfault"}).id].rounds
+    assert reading.failure is not None
+    assert reading.failure.kind is FailureKind.CRASH
+    assert reading.spent_s > 0
+
+
+def test_a_folder_of_another_recording_is_refused(
+    recorded: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record.main([*recorded, "--sample", "1"]) == 0
+    path = tmp_path / "small.yaml"
+    path.write_text(path.read_text().replace("rounds: 1", "rounds: 2"))
+    assert record.main(recorded) == 2
+    assert "choose another --work" in capsys.readouterr().err

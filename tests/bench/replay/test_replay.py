@@ -1,0 +1,150 @@
+"""The replay bench on tables drawn from a model: what it plays back, what it calls the truth, who wins."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import jiwer
+import pytest
+
+from harness.errors import UserError
+from harness.measure import Bench, SideFailedError
+from harness.values import Failure, FailureKind, Measurement
+from tests.bench.replay import compare
+from tests.bench.replay.contenders import CONTENDERS, Result
+from tests.bench.replay.replayer import Replay, with_edits
+from tests.bench.replay.synthetic import synthetic_table
+from tests.bench.replay.table import Table, read_table, write_table
+
+TABLE = synthetic_table()
+
+
+def bench(lab: Replay, folder: Path) -> Bench:
+    return Bench(lab.pages, lab.references, folder, lab.table.head.machine)
+
+
+def quiet(table: Table) -> Table:
+    """The same table with one round of each variant, so that a replay has nothing to draw."""
+    return Table(table.head, tuple(replace(row, rounds=row.rounds[:1]) for row in table.rows))
+
+
+def test_a_table_survives_its_file_and_gives_the_same_bytes_twice(tmp_path: Path) -> None:
+    for name in "ab":
+        write_table(TABLE, tmp_path / name)
+    assert read_table(tmp_path / "a") == TABLE
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").stat().st_size < 1_000_000
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    write_table(TABLE, tmp_path / "table")
+    (tmp_path / "torn").write_bytes((tmp_path / "table").read_bytes()[:1000])
+    (tmp_path / "text").write_text("{}")
+    for name in ("torn", "text", "missing"):
+        with pytest.raises(UserError, match="not a replay table"):
+            read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(("length", "edits"), [(10, 0), (10, 3), (10, 10), (10, 14), (1, 5)])
+def test_the_stand_in_text_has_the_recorded_number_of_edits(length: int, edits: int) -> None:
+    counted = jiwer.process_characters("a" * length, with_edits(length, edits))
+    assert counted.substitutions + counted.insertions + counted.deletions == edits
+
+
+def test_a_replayed_trial_is_the_recorded_one_and_takes_its_time(tmp_path: Path) -> None:
+    table = quiet(TABLE)
+    lab = Replay(table, 0)
+    outcome, _ = lab.measure(bench(lab, tmp_path), table.baseline, [range(len(lab.pages))], deadline_s=1e6)
+    assert isinstance(outcome, Measurement)
+    row = table.by_id[table.baseline.id]
+    (reading,) = row.rounds
+    seen = [i for i, page in enumerate(table.head.pages) if not page.unseen]
+    assert [page.seconds for page in outcome.pages] == [reading.page_s[i] for i in seen]
+    scores = bench(lab, tmp_path).score(outcome.pages)
+    assert [score.characters.errors for score in scores] == [reading.errors[i] for i in seen]
+    assert lab.now_s() == pytest.approx(outcome.cold_start_s + sum(block.wall_s for block in outcome.blocks))
+    assert not {page.page_id for page in outcome.pages} & {p.id for p in table.head.pages if p.unseen}
+
+
+def test_only_the_first_trial_that_needs_an_artefact_pays_for_it(tmp_path: Path) -> None:
+    lab = Replay(TABLE, 0)
+    space = TABLE.space
+    builds = []
+    for prefetch in (0, 1):
+        variant = space.variant({"runtime": "fast", "prefetch": prefetch})
+        outcome, _ = lab.measure(bench(lab, tmp_path), variant, [[0]], deadline_s=1e6)
+        assert isinstance(outcome, Measurement)
+        builds.append(outcome.build_s)
+    assert builds == [2.0, 0.0]
+
+
+def test_failures_and_deadlines_cost_their_time(tmp_path: Path) -> None:
+    lab = Replay(TABLE, 0)
+    crash = TABLE.space.variant({"replicas": 2, "batch": 16})
+    outcome, _ = lab.measure(bench(lab, tmp_path), crash, [[0]], deadline_s=1e6)
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, lab.now_s()) == (FailureKind.OOM, 4.0)
+    with pytest.raises(SideFailedError) as failed:
+        lab.interleaved_round(bench(lab, tmp_path), [TABLE.baseline, crash], [0, 1, 2, 3], 0)
+    assert failed.value.side == 1
+    before = lab.now_s()
+    outcome, _ = lab.measure(bench(lab, tmp_path), TABLE.baseline, [range(12)], deadline_s=3.0)
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is FailureKind.TIMEOUT
+    assert lab.now_s() - before == pytest.approx(3.0)
+
+
+def test_the_optimum_is_that_of_brute_force_on_the_unseen_pages() -> None:
+    known = compare.truth(TABLE)
+    unseen = [i for i, page in enumerate(TABLE.head.pages) if page.unseen]
+    shipped = TABLE.by_id[TABLE.baseline.id]
+    best = 0.0
+    for row in TABLE.rows:
+        if any(reading.failure for reading in row.rounds):
+            continue
+        more = sum(row.rounds[0].errors[i] - shipped.rounds[0].errors[i] for i in unseen)
+        if more / sum(TABLE.head.pages[i].reference_chars for i in unseen) > 0.002:
+            continue
+        times = [
+            sum(r.page_s[i] for i in unseen) * r.wall_s / sum(r.page_s) / len(unseen) for r in row.rounds
+        ]
+        best = max(best, math.exp(-fmean(map(math.log, times))))
+    assert known.optimum == pytest.approx(best)
+    assert 1 <= known.near < 0.05 * known.variants
+
+
+@pytest.mark.parametrize("name", CONTENDERS)
+def test_a_contender_repeats_itself_by_its_seed_and_keeps_to_its_budget(name: str, tmp_path: Path) -> None:
+    budget_s = 0.04 * TABLE.exhaustive_s()
+    first, second = (CONTENDERS[name](TABLE, budget_s, 7, tmp_path / folder) for folder in "ab")
+    assert first == second
+    assert first.spent_s <= budget_s
+    assert first.trials > 2
+
+
+def test_the_whole_grid_with_all_the_time_and_no_noise_finds_the_optimum(tmp_path: Path) -> None:
+    table = quiet(TABLE)
+    result = CONTENDERS["grid"](table, 1.1 * table.exhaustive_s(), 0, tmp_path)
+    gap, violates, _ = compare.judged(table, compare.truth(table), result)
+    assert gap < 0.05
+    assert not violates
+
+
+def test_no_choice_counts_as_the_baseline_and_a_bad_reader_as_a_violation() -> None:
+    known = compare.truth(TABLE)
+    gap, violates, covered = compare.judged(TABLE, known, Result(None, 0.0, 0))
+    assert gap == pytest.approx(1 - known.baseline / known.optimum)
+    assert (violates, covered) == (False, None)
+    bold = TABLE.space.variant({"rec_model": "tiny"})
+    assert compare.judged(TABLE, known, Result(bold, 0.0, 0))[1]
+
+
+def test_the_comparison_writes_its_figures_and_says_that_synthetic_ones_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--synthetic", "--seeds", "1", "--shares", "0.02", "--contenders", "random", "grid"]
+    assert compare.main([*given, "--out", str(tmp_path)]) == 0
+    assert "SYNTHETIC" in capsys.readouterr().out
+    assert (tmp_path / "search.json").stat().st_size > 0
+    assert (tmp_path / "synthetic-0.png").read_bytes().startswith(b"\x89PNG")
