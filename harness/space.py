@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from engines.interface import Choice, Engine, Knob, Machine, Setting
+from engines.interface import Choice, Engine, Knob, Machine, Ordered, Setting
 from harness import environments, pipeline
 from harness.errors import UserError, unknown
 from harness.values import Variant
@@ -71,12 +71,19 @@ class Space:
         )
 
     def admitted(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
-        """What this space can take over of settings that were made elsewhere."""
+        """What this space can take over of settings that were made elsewhere.
+
+        A text that is admitted without being offered, such as a path, means something only where it was made.
+        """
+
+        def meant(domain: Choice | Ordered, value: Setting) -> bool:
+            return domain.admits(value) and (isinstance(domain, Ordered) or value in domain.values)
+
         knobs = self.by_name
         return {
             name: value
             for name, value in settings.items()
-            if name in knobs and knobs[name].domain.admits(value)
+            if name in knobs and meant(knobs[name].domain, value)
         }
 
     def fixed(self, settings: Mapping[str, Setting]) -> "Space":

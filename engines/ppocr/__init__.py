@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from engines.interface import Machine, Page, Reader, Settings, StageTimer, UnsupportedError
 from engines.ppocr.download import fetch
 from engines.ppocr.knobs import knobs
+from engines.ppocr.models import checksums
 
-__all__ = ["calibrate", "fetch", "knobs", "open", "packages", "summary", "unusable"]
+__all__ = ["calibrate", "checksums", "fetch", "knobs", "open", "packages", "summary", "unusable"]
 
 _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "openvino", "cv2": "rapidocr"}
 
@@ -24,7 +25,8 @@ def summary() -> str:
 
 def packages() -> tuple[str, ...]:
     """Distributions whose versions decide what this engine does."""
-    return ("rapidocr", "onnxruntime", "openvino", "opencv-python-headless", "numpy", "nncf", "onnx")
+    runtimes = ("onnxruntime", "onnxruntime-gpu", "openvino", "torch", "transformers")
+    return ("rapidocr", *runtimes, "opencv-python-headless", "numpy", "nncf", "onnx")
 
 
 def unusable(machine: Machine) -> str | None:

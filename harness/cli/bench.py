@@ -18,8 +18,7 @@ from harness.cli.arguments import seconds
 from harness.cli.bench_scenarios import Wanted
 from harness.cli.common import LoadedData, load_data, print_json, stderr
 from harness.config import TunedConfig, read_config
-from harness.describe import versions
-from harness.environments import versions_of
+from harness.environments import recorded
 from harness.errors import UserError
 from harness.machine import Caution, cautions, detect, fingerprint, resolve_device
 from harness.measure import Bench, first_reading
@@ -131,7 +130,7 @@ def summary(
 ) -> dict[str, Any]:
     """The document that `--json` prints. Figures that do not exist are null."""
     adapter = load_engine(variant.engine, machine)
-    recorded = versions_of(adapter) | versions(["ocr-tune"])
+    facts = recorded(adapter)
     latencies_ms = [1000 * page.seconds for page in measurement.pages]
     stage_ms = {
         stage: 1000 * statistics.fmean(page.stage_s.get(stage, 0.0) for page in measurement.pages)
@@ -153,12 +152,12 @@ def summary(
         "device": variant.device,
         "settings": dict(variant.settings),
         "machine": {
-            "fingerprint": fingerprint(machine, recorded),
+            "fingerprint": fingerprint(machine, facts),
             "cpu_model": machine.cpu_model,
             "cores": machine.cores,
             "memory_mib": machine.memory_mib,
             "gpus": [gpu.name for gpu in machine.gpus],
-            "versions": recorded,
+            "versions": facts,
         },
         "pages": len(measurement.pages),
         "failed_pages": [

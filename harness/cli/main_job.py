@@ -17,9 +17,8 @@ from harness import objectives
 from harness.cli.common import LoadedData, changed, load_data, print_json, stderr, thumbnail
 from harness.cli.tune import Request
 from harness.config import to_yaml
-from harness.describe import versions
 from harness.energy import EnergyMeter
-from harness.environments import versions_of
+from harness.environments import recorded
 from harness.errors import UserError
 from harness.experiments import read_experiment
 from harness.hardware_rule import available_memory_gib, rule_for, suggestion
@@ -112,7 +111,7 @@ def _folder(request: Request) -> RunFolder:
 
 
 def _header(request: Request, device: str, machine: Machine, loaded: LoadedData, spent_s: float) -> Study:
-    recorded = versions_of(load_engine(request.engine, machine)) | versions(["ocr-tune"])
+    facts = recorded(load_engine(request.engine, machine))
     return Study(
         id=secrets.token_hex(6),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -130,8 +129,8 @@ def _header(request: Request, device: str, machine: Machine, loaded: LoadedData,
             max_gpu_memory_mib=request.max_gpu_memory_mib,
         ),
         machine=machine,
-        fingerprint=fingerprint(machine, recorded),
-        versions=recorded,
+        fingerprint=fingerprint(machine, facts),
+        versions=facts,
         data=loaded.summaries,
         references=loaded.references,
         trials=(),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engines.interface import Setting
 from harness.errors import UserError
+from harness.outcome import comparison_of_best
 from harness.space import Space
 from harness.store import RunFolder
 from harness.values import Study
@@ -31,22 +32,21 @@ def earlier_runs(folder: Path, besides: Path) -> list[Study]:
 def starts(
     studies: Sequence[Study], header: Study, space: Space, *, suggestions: int
 ) -> tuple[list[dict[str, Setting]], list[dict[str, Setting]]]:
-    """The proven settings of the newest run with this fingerprint, and of others, at most `suggestions`.
+    """The proven settings of the newest run with this fingerprint and device, and of others, at most `suggestions`.
 
-    A fingerprint holds processor, memory, GPUs with driver, and the versions of all packages that matter: when one
-    of them changes, what was best before is a suggestion like that of another machine. Nothing that was measured
-    then is taken over, only settings.
+    A fingerprint holds processor, memory, GPUs with driver, the versions of all packages that matter, and weights:
+    when one of them changes, what was best before is a suggestion like that of another machine. Nothing that was
+    measured then is taken over, only settings.
     """
     same: list[dict[str, Setting]] = []
     other: list[dict[str, Setting]] = []
     for study in studies:
-        if (
-            (study.engine, study.objective) == (header.engine, header.objective)
-            and study.best
-            and study.comparisons
-        ):
-            here = study.fingerprint == header.fingerprint
-            (same if here else other).append(space.admitted(study.best.settings))
+        if (study.engine, study.objective) != (header.engine, header.objective):
+            continue
+        if study.best is None or comparison_of_best(study) is None:
+            continue  # nothing was proven
+        here = (study.fingerprint, study.device) == (header.fingerprint, header.device)
+        (same if here else other).append(space.admitted(study.best.settings))
     return _different(same)[:1], _different(other)[:suggestions]
 
 

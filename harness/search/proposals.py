@@ -7,9 +7,10 @@ best of the others itself before it relies on it.
 import hashlib
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -27,7 +28,7 @@ _ATTEMPTS = 30
 _STARTUP_TRIALS = 6
 _STALE = timedelta(hours=1)
 """A trial of another process that has run for so long has died with it."""
-_SETTINGS, _RUN = "settings", "run"
+_SETTINGS, _RUN, _BEGAN = "settings", "run", "began"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class Proposal:
 class Proposals:
     """Ask for variants, tell what they were worth. Side effect: every one is kept in the Optuna study.
 
-    With `run`, which names this process's run, the study is shared with other runs on machines of one kind; `tags`
-    go with every trial.
+    With `run`, which names this process's run, the study is shared with other runs on machines of one kind: `tags` go
+    with every trial, and nothing is asked but within `turn`, which one process at a time holds.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Proposals:
         *,
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._space = space
         restricted = [_restricted(knob, experiment) for knob in space.knobs]
@@ -85,10 +87,15 @@ class Proposals:
         self._told: dict[str, tuple[float, Mapping[str, float]]] = {}
         self._own: set[str] = set()
         self._elsewhere: dict[str, Variant] = {}
-        self._turn = 0
+        self._turn_of = turn
+        self._turns = 0
 
     def ask(self, incumbent: Variant | None) -> Proposal | None:
         """The next variant that was not measured yet, or None where the space seems exhausted."""
+        with self._turn_of():
+            return self._next(incumbent)
+
+    def _next(self, incumbent: Variant | None) -> Proposal | None:
         busy = self._learn()
         while self._starts:
             variant = self._starts.pop(0)
@@ -98,17 +105,20 @@ class Proposals:
             return self._placed(better, "shared")
         if not self._knobs:
             return None
-        self._turn += 1
-        if incumbent is not None and self._turn % 2 and (step := self._neighbour(incumbent)):
+        self._turns += 1
+        if incumbent is not None and self._turns % 2 and (step := self._neighbour(incumbent, busy)):
             return self._placed(step, "neighbour")
         for _ in range(_ATTEMPTS):
             trial = self._study.ask()
             variant = self._suggested(trial)
-            if variant.id not in self._told:
+            if variant.id in self._told:
+                # Known already: the sampler hears the same answer again and moves on, at no cost.
+                self._finish(trial, *self._told[variant.id])
+            elif variant.id in busy:
+                self._study.tell(trial, state=TrialState.FAIL)  # samplers ignore it; the other will answer
+            else:
                 self._tag(trial, variant)
                 return Proposal(variant, trial, "sampler")
-            # Known already: the sampler hears the same answer again and moves on, at no cost.
-            self._finish(trial, *self._told[variant.id])
         return None
 
     def _suggested(self, trial: optuna.Trial) -> Variant:
@@ -150,7 +160,9 @@ class Proposals:
         return Proposal(variant, trial, origin)
 
     def _tag(self, trial: optuna.Trial, variant: Variant) -> None:
-        for key, value in {_SETTINGS: variant.canonical, **self._tags}.items():
+        # Optuna keeps local times, which differ between machines.
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        for key, value in {_SETTINGS: variant.canonical, _BEGAN: began, **self._tags}.items():
             trial.set_user_attr(key, value)
 
     def _learn(self) -> set[str]:
@@ -188,7 +200,7 @@ class Proposals:
         domains = {knob.name: repr(_distribution(knob)) for knob in self._knobs}
         return hashlib.sha256(json.dumps(domains, sort_keys=True).encode()).hexdigest()[:8]
 
-    def _neighbour(self, incumbent: Variant) -> Variant | None:
+    def _neighbour(self, incumbent: Variant, busy: Container[str]) -> Variant | None:
         """A variant that differs from the incumbent in one knob by one step, or in one name."""
         for _ in range(_ATTEMPTS):
             knob = self._draw.choice(self._knobs)
@@ -203,7 +215,7 @@ class Proposals:
             if not others:
                 continue
             step = self._space.suggested({**incumbent.settings, knob.name: self._draw.choice(others)})
-            if step.id not in self._told:
+            if step.id not in self._told and step.id not in busy:
                 return step
         return None
 
@@ -235,7 +247,10 @@ def settings_of(trial: FrozenTrial) -> dict[str, Setting] | None:
 
 
 def _stale(trial: FrozenTrial) -> bool:
-    return trial.datetime_start is None or datetime.now() - trial.datetime_start > _STALE
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(str(trial.user_attrs.get(_BEGAN))) > _STALE
+    except (ValueError, TypeError):  # not a time of ours
+        return True
 
 
 def _distribution(knob: Knob) -> BaseDistribution:

@@ -6,15 +6,17 @@ fingerprints are starts at most. The run folder stays the truth: a database that
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import text
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from engines.interface import Setting
@@ -27,6 +29,8 @@ from harness.values import Study, Variant
 LOST = (StorageInternalError, SQLAlchemyError)
 """What a database that has gone away raises."""
 _JOB, _FINGERPRINT = "job", "fingerprint"
+_QUERY_CANCELED = "57014"
+"""SQLSTATE of a statement that took longer than its timeout (PostgreSQL manual, appendix A)."""
 # A network that swallows packets must cost seconds, not the budget (libpq's own words, in s and ms).
 _CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "options": "-c statement_timeout=20000"}
 
@@ -36,6 +40,7 @@ class SharedStudy:
     """The part of a database that belongs to one job: the same engine, pages, objective and bounds."""
 
     storage: BaseStorage
+    database: Engine
     job: str
     fingerprint: str
     run: str
@@ -49,6 +54,22 @@ class SharedStudy:
     def tags(self) -> dict[str, str]:
         """What every trial and the study carry."""
         return {_JOB: self.job, _FINGERPRINT: self.fingerprint}
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold this study alone among all processes, so that none proposes what another is about to.
+
+        A process that dies gives it back. Raises what `LOST` names.
+        """
+        key = "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"
+        with self.database.connect() as connection:
+            try:
+                connection.execute(text(key), {"name": self.name})
+            except OperationalError as error:
+                # Whoever holds it has stopped: work that is done twice is better than none.
+                if getattr(error.orig, "sqlstate", None) != _QUERY_CANCELED:
+                    raise
+            yield
 
     def suggestions(self, space: Space, most: int) -> list[dict[str, Setting]]:
         """The best settings of each other kind of machine, as far as this space admits them; at most `most`."""
@@ -83,21 +104,22 @@ def join(url: str, header: Study) -> SharedStudy:
     # A connection for every visit: they are minutes apart, and none is left to go stale between them.
     engine_kwargs = {"poolclass": NullPool, "connect_args": _CONNECT}
     try:
-        storage = _opened(address.set(drivername="postgresql+psycopg").render_as_string(False), engine_kwargs)
+        own = _opened(address.set(drivername="postgresql+psycopg").render_as_string(False), engine_kwargs)
     except ImportError as error:
         raise UserError("--storage needs a driver: pip install 'ocr-tune[postgresql]'") from error
     except LOST as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(f"cannot use the database {shown}: {reason}") from error
-    return SharedStudy(storage, job_of(header), header.fingerprint, header.id)
+    storage = optuna.storages.get_storage(own)  # with Optuna's cache before it
+    return SharedStudy(storage, own.engine, job_of(header), header.fingerprint, header.id)
 
 
-def _opened(url: str, engine_kwargs: dict[str, object]) -> BaseStorage:
+def _opened(url: str, engine_kwargs: dict[str, object]) -> RDBStorage:
     try:
-        return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=engine_kwargs))
+        return RDBStorage(url, engine_kwargs=engine_kwargs)
     except LOST:
         # Two first runs that create the tables at once: one of them fails, and finds them made the next time.
-        return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=engine_kwargs))
+        return RDBStorage(url, engine_kwargs=engine_kwargs)
 
 
 def job_of(header: Study) -> str:

@@ -193,6 +193,7 @@ class Tuner:
                 seed,
                 run=shared.run,
                 tags=shared.tags,
+                turn=shared.turn,
             ),
             alone,
             lambda: self._state.cautions.append(Caution.STORAGE_LOST.sentence),

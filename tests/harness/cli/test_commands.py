@@ -237,6 +237,16 @@ def begin(out: Path, pages: Path, trials: int) -> subprocess.Popen[bytes]:
     return process
 
 
+def test_a_run_begins_with_what_an_earlier_one_beside_it_has_proven(run: Path, pages: Path) -> None:
+    out = run.parent / "second"
+    process = begin(out, pages, trials=2)
+    process.kill()
+    process.wait()
+    (first,) = out.glob("trials/0001-*/result.json")
+    proven = yaml.safe_load((run / "best.yaml").read_text())["settings"]
+    assert json.loads(first.read_text())["variant"]["settings"] == proven
+
+
 def test_after_kill_9_a_run_goes_on_and_no_finished_trial_is_lost(tmp_path: Path, pages: Path) -> None:
     out = tmp_path / "out"
     process = begin(out, pages, trials=3)

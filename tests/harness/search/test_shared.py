@@ -1,17 +1,21 @@
 """A study in a real PostgreSQL server, which this module starts for itself and kills when it likes."""
 
 import math
+import multiprocessing
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from engines.interface import Choice, Knob, Machine, Ordered, Setting
 from harness.errors import UserError
@@ -127,7 +131,9 @@ def header(run: str = "run1", fingerprint: str = "f") -> Study:
 
 def proposals(shared: SharedStudy, start: list[dict[str, Setting]] | None = None) -> Proposals:
     experiment = Experiment(start=start or [])
-    return Proposals(SPACE, experiment, shared.storage, shared.name, 0, run=shared.run, tags=shared.tags)
+    return Proposals(
+        SPACE, experiment, shared.storage, shared.name, 0, run=shared.run, tags=shared.tags, turn=shared.turn
+    )
 
 
 def judged(variant: Variant, gain: float, missed: float = -1.0) -> Judgement:
@@ -165,6 +171,38 @@ def test_what_another_process_measured_is_known_and_its_best_is_measured_here(se
     assert after.origin != "shared"
     known = {told(two, 1.0).id for _ in range(3)} | {after.variant.id}
     assert not known & {SPACE.suggested(start).id for start in starts}
+
+
+def measured_alone(url: str, run: str, many: int) -> list[str]:
+    """In a process of its own: the variants that a run measures, by id."""
+    source = proposals(join(url, header(run)), [{"batch": 8}, {"batch": 4}])
+    # The worst there is, so that no best of the other is measured again.
+    return [told(source, 1.0 / (1 + number), missed=0.1).id for number in range(many)]
+
+
+def test_two_processes_at_once_share_the_work_and_do_nothing_twice(server: Server) -> None:
+    join(server.url, header())
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        halves = [pool.submit(measured_alone, server.url, run, 4) for run in ("one", "two")]
+        known = [variant for half in halves for variant in half.result()]
+    assert len(set(known)) == len(known) == 8
+
+
+def test_a_turn_is_held_by_one_and_one_that_never_ends_is_not_waited_for(server: Server) -> None:
+    shared = join(server.url, header("one"))
+    hasty = create_engine(
+        shared.database.url, poolclass=NullPool, connect_args={"options": "-c statement_timeout=100"}
+    )
+    impatient = replace(shared, database=hasty)
+    holders = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+    with hasty.connect() as look:
+        with shared.turn():
+            assert look.execute(holders).scalar() == 1
+            with impatient.turn():
+                assert look.execute(holders).scalar() == 1
+        assert look.execute(holders).scalar() == 0
+        with impatient.turn():
+            assert look.execute(holders).scalar() == 1
 
 
 def test_every_trial_carries_its_machine_and_its_run(server: Server) -> None:
