@@ -302,7 +302,7 @@ class Killer:
 def test_a_whole_run_outlives_its_database(server: Server, scripted: str, tmp_path: Path) -> None:
     machine = detect()
     pages, references = page_set(tmp_path / "pages", 16)
-    work = replace(header(), engine="scripted", references=references, machine=machine)
+    work = replace(header(), engine="scripted", references=references, machine=machine, budget_s=60.0)
     experiment = Experiment(
         search={"page_ms": [10, 80], "garbled_pct": [0, 10], "fault": ["none"]}, start=[{"page_ms": 10}]
     )
