@@ -201,11 +201,12 @@ class Reader(Protocol):
 class Engine(Protocol):
     """The functions of an engine's module. Its name is the module's name.
 
-    Three more are optional: `fetch() -> Iterator[str]` downloads weights;
+    Four more are optional: `fetch() -> Iterator[str]` downloads weights;
     `calibrate(pages: Iterable[Page]) -> Settings` keeps sample pages to build models from and returns the
-    settings that name them, which then hold for every variant of a run; and
+    settings that name them, which then hold for every variant of a run;
     `layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path) -> Iterable[Layer]` reads pages
-    with the runtime's own profiler on, whose traces it may leave in `folder`.
+    with the runtime's own profiler on, whose traces it may leave in `folder`; and `checksums() -> Mapping[str, str]`
+    gives the SHA-256 of each model file that is here, by name, where the versions of `packages()` do not imply it.
     """
 
     def summary(self) -> str:

@@ -53,6 +53,12 @@ def calibrate(name: str, pages: Iterable[Page]) -> Settings:
     return {} if step is None else cast("Settings", step(pages))
 
 
+def checksums(engine: Engine) -> Mapping[str, str]:
+    """SHA-256 of the model files that the engine's `checksums` function finds here, by name; none without one."""
+    found = getattr(engine, "checksums", None)
+    return {} if found is None else cast("Mapping[str, str]", found())
+
+
 def compile_matrix(name: str, device: str) -> Iterator[Mapping[str, object]] | None:
     """What the engine's `compile_matrix` function measures, a row a model; None where it has none."""
     measure = getattr(load(name), "compile_matrix", None)

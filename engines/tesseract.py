@@ -92,6 +92,12 @@ def packages() -> tuple[str, ...]:
     return ("tesserocr",)
 
 
+def checksums() -> dict[str, str]:
+    """SHA-256 of the trained data for English, which the system's packages replace as they like."""
+    file = _file(_INSTALLED)
+    return {file.name: _sha256(file, file.stat().st_mtime_ns)} if file else {}
+
+
 def unusable(machine: Machine) -> str | None:
     """Why it cannot run here, None where it can."""
     del machine  # a CPU is enough

@@ -4,6 +4,7 @@ Started as `python -m harness.describe ENGINE MACHINE` it prints one JSON docume
 downloads the engine's weights and prints a sentence a step. The engine's module must be light to import.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -15,9 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import IO, Any
 
 from engines import registry
-from engines.interface import Gpu, Machine, UnsupportedError
+from engines.interface import Engine, Gpu, Machine, UnsupportedError
 
 FETCH = "--fetch"
+WEIGHTS = "weights"
+"""Stands among the versions for the checksums of all model files."""
 
 
 def machine_json(machine: Machine) -> str:
@@ -36,6 +39,15 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def recorded(engine: Engine) -> dict[str, str]:
+    """Versions of an engine's packages, and twelve digits for all of its weights, in this environment."""
+    found = versions(engine.packages())
+    if checksums := registry.checksums(engine):
+        text = json.dumps(dict(checksums), sort_keys=True)
+        found[WEIGHTS] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return found
+
+
 def answers(name: str, machine: Machine) -> dict[str, Any]:
     """What `harness.environments.Answers` is made from. Raises registry.UnknownEngineError."""
     engine = registry.load(name)
@@ -44,7 +56,7 @@ def answers(name: str, machine: Machine) -> dict[str, Any]:
         "packages": engine.packages(),
         "unusable": engine.unusable(machine),
         "knobs": [asdict(knob) for knob in engine.knobs(machine)],
-        "versions": {**versions(engine.packages()), "python": platform.python_version()},
+        "versions": {**recorded(engine), "python": platform.python_version()},
     }
 
 

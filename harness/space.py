@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from engines.interface import Choice, Engine, Knob, Machine, Setting
+from engines.interface import Choice, Engine, Knob, Machine, Ordered, Setting
 from harness import environments, pipeline
 from harness.errors import UserError, unknown
 from harness.values import Variant
@@ -69,6 +69,22 @@ class Space:
             self.device,
             self.active({**{knob.name: knob.default for knob in self.knobs}, **settings}),
         )
+
+    def admitted(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """What this space can take over of settings that were made elsewhere.
+
+        A text that is admitted without being offered, such as a path, means something only where it was made.
+        """
+
+        def meant(domain: Choice | Ordered, value: Setting) -> bool:
+            return domain.admits(value) and (isinstance(domain, Ordered) or value in domain.values)
+
+        knobs = self.by_name
+        return {
+            name: value
+            for name, value in settings.items()
+            if name in knobs and meant(knobs[name].domain, value)
+        }
 
     def fixed(self, settings: Mapping[str, Setting]) -> "Space":
         """The same space, where these knobs have these values in every variant in which they act.

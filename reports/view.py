@@ -186,6 +186,7 @@ class Run:
         limits = (
             (self.cer_increase(trial), bounds.max_cer_increase),
             (trial.latency_ms(95), bounds.max_p95_ms),
+            (trial.latency_ms(99), bounds.max_p99_ms),
             (trial.rss_peak_mib, bounds.max_memory_mib),
         )
         met = all(found is None or limit is None or found <= limit for found, limit in limits)

@@ -9,8 +9,9 @@ from pathlib import Path
 from engines.interface import Layer, Machine, Page, Reader, Settings, StageTimer, UnsupportedError
 from engines.ppocr.download import fetch
 from engines.ppocr.knobs import knobs
+from engines.ppocr.models import checksums
 
-__all__ = ["calibrate", "fetch", "knobs", "layers", "open", "packages", "summary", "unusable"]
+__all__ = ["calibrate", "checksums", "fetch", "knobs", "layers", "open", "packages", "summary", "unusable"]
 
 _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "openvino", "cv2": "rapidocr"}
 
@@ -25,7 +26,8 @@ def summary() -> str:
 
 def packages() -> tuple[str, ...]:
     """Distributions whose versions decide what this engine does."""
-    return ("rapidocr", "onnxruntime", "openvino", "opencv-python-headless", "numpy", "nncf", "onnx")
+    runtimes = ("onnxruntime", "onnxruntime-gpu", "openvino", "torch", "transformers")
+    return ("rapidocr", *runtimes, "opencv-python-headless", "numpy", "nncf", "onnx")
 
 
 def unusable(machine: Machine) -> str | None:

@@ -250,6 +250,12 @@ def cached(model: Model) -> Path | None:
     return path if path.is_file() and model.accepts(sha256_of(path)) else None
 
 
+def checksums() -> dict[str, str]:
+    """SHA-256 of each model of the registry that is on this machine, by file name."""
+    found = {model: installed(model) or cached(model) for model in MODELS}
+    return {f"{model.name}.{model.format}": sha256_of(path) for model, path in found.items() if path}
+
+
 def resolve(stage: ModelStage, setting: str, file_format: str = "onnx") -> Path:
     """The file of a model setting: a tier of the registry in that file format, or a path.
 

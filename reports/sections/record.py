@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 
+from harness import objectives
 from reports import tables
 from reports.blocks import Block, Code, Download, Downloads, Folded, Notices, Row, Table, long, num, text
 from reports.sections.phrases import changed, machine_line
@@ -87,7 +88,7 @@ def provenance(run: Run) -> Sequence[Block]:
         "Fingerprint": study.fingerprint,
         "Run": study.id,
         "Created": study.created,
-        "Objective": study.objective,
+        "Objective": objectives.described(study),
         "Budget and spent": f"{duration(study.budget_s)}, {duration(study.spent_s)}",
         "Seed": str(study.seed),
         "Python": machine.python,

@@ -33,6 +33,16 @@ def refusal(**changes: str | int) -> str:
     return str(error.value)
 
 
+def test_other_trained_data_are_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = adapter.checksums()
+    assert set(theirs) == {"eng.traineddata"}
+    (tmp_path / "eng.traineddata").write_bytes(b"abc")
+    monkeypatch.setenv("TESSDATA_PREFIX", str(tmp_path))
+    # The SHA-256 of "abc" is an example of FIPS 180-2.
+    assert adapter.checksums()["eng.traineddata"].startswith("ba7816bf8f01cfea414140de5dae2223")
+    assert adapter.checksums() != theirs
+
+
 def test_defaults_read_what_the_api_reads(receipt: Path) -> None:
     import tesserocr
 
