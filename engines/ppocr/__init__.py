@@ -46,11 +46,11 @@ def calibrate(pages: Iterable[Page]) -> Settings:
 
 @contextmanager
 def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]:
-    """Load the models of `settings` on `device`: "cpu" or, with ONNX Runtime's CUDA build, "cuda:N".
+    """Load the models of `settings` on `device`: "cpu", "cuda:N" with a runtime built for it, "mps" with PyTorch.
 
     Raises UnsupportedError where a model file is missing or the device is another one.
     """
-    if not re.fullmatch(r"cpu|cuda:\d+", device):
+    if not re.fullmatch(r"cpu|mps|cuda:\d+", device):
         raise UnsupportedError(f"ppocr does not run on {device}; choose --device cpu or cuda:0")
     import cv2
 

@@ -114,7 +114,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, options: Settings) -
 
 
 def test_openvino_does_not_run_on_cuda(classifier: Path) -> None:
-    with pytest.raises(UnsupportedError, match="choose onnxruntime for cuda:0"):
+    with pytest.raises(UnsupportedError, match="choose onnxruntime or torch for cuda:0"):
         open_session(classifier, OPENVINO, "cuda:0")
 
 
