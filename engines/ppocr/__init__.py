@@ -17,14 +17,17 @@ _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "o
 def summary() -> str:
     """One sentence: what it is, with the licence of code and weights."""
     return (
-        "PP-OCR (detection, direction, recognition) on ONNX Runtime or OpenVINO, chosen per stage; "
+        "PP-OCR (detection, direction, recognition) on ONNX Runtime, OpenVINO, PyTorch or Paddle, chosen per stage; "
         "code and weights Apache-2.0"
     )
 
 
 def packages() -> tuple[str, ...]:
     """Distributions whose versions decide what this engine does."""
-    return ("rapidocr", "onnxruntime", "openvino", "opencv-python-headless", "numpy", "nncf", "onnx")
+    return (
+        *("rapidocr", "onnxruntime", "onnxruntime-gpu", "openvino", "opencv-python-headless", "numpy"),
+        *("nncf", "onnx", "torch", "transformers", "paddlepaddle", "paddlepaddle-gpu"),
+    )
 
 
 def unusable(machine: Machine) -> str | None:

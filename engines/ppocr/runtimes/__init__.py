@@ -16,7 +16,7 @@ from engines.interface import (
     UnsupportedError,
     core_counts,
 )
-from engines.ppocr.runtimes import devices, onnx_runtime, open_vino, torch_runtime
+from engines.ppocr.runtimes import devices, onnx_runtime, open_vino, paddle_runtime, torch_runtime
 from engines.ppocr.runtimes.devices import device_of
 from engines.ppocr.runtimes.session import Session, Tensor, allocation_failures
 
@@ -55,6 +55,7 @@ RUNTIMES: Mapping[str, Runtime] = {
     "onnxruntime": onnx_runtime,
     "openvino": open_vino,
     "torch": torch_runtime,
+    "paddle": paddle_runtime,
 }
 
 

@@ -120,9 +120,8 @@ def test_engines_are_kept_apart_by_all_that_changes_them_and_by_nothing_else() -
 class Named(Session):
     """Answers with its own number."""
 
-    metadata = {"character": "a"}
-
     def __init__(self, number: float) -> None:
+        self.metadata = {"character": "a"}
         self._number = number
 
     def run(self, x: Tensor) -> Tensor:
