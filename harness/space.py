@@ -36,8 +36,9 @@ class Space:
 
     @classmethod
     def of(cls, engine: str, device: str, machine: Machine) -> "Space":
-        """The space of a usable engine. Raises UserError."""
-        knobs = (*pipeline.knobs(machine), *load_engine(engine, machine).knobs(machine))
+        """The space of a usable engine; a run on the CPU is offered nothing of the GPUs. Raises UserError."""
+        seen = replace(machine, gpus=()) if device == "cpu" else machine
+        knobs = (*pipeline.knobs(seen), *load_engine(engine, machine).knobs(seen))
         return cls(engine, device, knobs)
 
     @property

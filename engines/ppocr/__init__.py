@@ -19,15 +19,17 @@ _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "o
 def summary() -> str:
     """One sentence: what it is, with the licence of code and weights."""
     return (
-        "PP-OCR (detection, direction, recognition) on ONNX Runtime or OpenVINO, chosen per stage; "
+        "PP-OCR (detection, direction, recognition) on ONNX Runtime, OpenVINO, PyTorch or Paddle, chosen per stage; "
         "code and weights Apache-2.0"
     )
 
 
 def packages() -> tuple[str, ...]:
     """Distributions whose versions decide what this engine does."""
-    runtimes = ("onnxruntime", "onnxruntime-gpu", "openvino", "torch", "transformers")
-    return ("rapidocr", *runtimes, "opencv-python-headless", "numpy", "nncf", "onnx")
+    return (
+        *("rapidocr", "onnxruntime", "onnxruntime-gpu", "openvino", "opencv-python-headless", "numpy"),
+        *("nncf", "onnx", "torch", "transformers", "paddlepaddle", "paddlepaddle-gpu"),
+    )
 
 
 def unusable(machine: Machine) -> str | None:
@@ -63,11 +65,11 @@ def layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path)
 
 @contextmanager
 def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]:
-    """Load the models of `settings` on `device`: "cpu" or, with ONNX Runtime's CUDA build, "cuda:N".
+    """Load the models of `settings` on `device`: "cpu", "cuda:N" with a runtime built for it, "mps" with PyTorch.
 
     Raises UnsupportedError where a model file is missing or the device is another one.
     """
-    if not re.fullmatch(r"cpu|cuda:\d+", device):
+    if not re.fullmatch(r"cpu|mps|cuda:\d+", device):
         raise UnsupportedError(f"ppocr does not run on {device}; choose --device cpu or cuda:0")
     import cv2
 

@@ -19,7 +19,8 @@ from engines.interface import (
     UnsupportedError,
     core_counts,
 )
-from engines.ppocr.runtimes import onnx_runtime, open_vino, torch_runtime
+from engines.ppocr.runtimes import devices, onnx_runtime, open_vino, paddle_runtime, torch_runtime
+from engines.ppocr.runtimes.devices import device_of
 from engines.ppocr.runtimes.session import Session, Tensor, allocation_failures
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "StageOptions",
     "Tensor",
     "allocation_failures",
+    "device_of",
     "knobs",
     "model_format",
     "open_session",
@@ -61,6 +63,7 @@ RUNTIMES: Mapping[str, Runtime] = {
     "onnxruntime": onnx_runtime,
     "openvino": open_vino,
     "torch": torch_runtime,
+    "paddle": paddle_runtime,
 }
 
 
@@ -81,6 +84,7 @@ def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
         0,
         "threads of one call; 0 leaves it to the runtime, which takes all cores",
     )
+    yield from devices.knobs(prefix, stage, machine)
     for runtime in RUNTIMES.values():
         yield from runtime.knobs(prefix, stage, machine)
 
@@ -129,11 +133,12 @@ def profiling(folder: Path) -> Iterator[Profiled]:
 
 
 def open_session(path: Path, options: Settings, device: str) -> Session:
-    """Load the model at `path` as the options of a stage say (see `StageOptions`).
+    """Load the model at `path` as the options of a stage say (see `StageOptions`), in a run on `device`.
 
-    Raises UnsupportedError where the runtime does not run on `device` or cannot read the file.
+    Raises UnsupportedError where the runtime does not run on the stage's device or cannot read the file.
     """
     runtime = str(options["runtime"])
+    device = device_of(options, device)
     profiled = _PROFILED.get()
     if profiled is not None:
         options = {**options, PROFILE: str(profiled.folder)}

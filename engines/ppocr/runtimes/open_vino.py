@@ -56,7 +56,9 @@ def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
 def open(path: Path, options: Settings, device: str) -> Session:
     """Load the model at `path`; `options` are the knobs of the stage without its prefix."""
     if device != "cpu":
-        raise UnsupportedError(f"OpenVINO runs on the CPU only here; choose onnxruntime for {device}")
+        raise UnsupportedError(
+            f"OpenVINO runs on the CPU only here; choose onnxruntime or torch for {device}"
+        )
     streams = int(options.get("streams", 1))
     return OpenVinoStreams(path, options, streams) if streams > 1 else OpenVinoSession(path, options)
 

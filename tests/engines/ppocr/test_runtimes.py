@@ -138,7 +138,7 @@ def test_openvino_forgets_the_kernels_of_shapes_beyond_its_cache() -> None:
 
 
 def test_openvino_does_not_run_on_cuda(classifier: Path) -> None:
-    with pytest.raises(UnsupportedError, match="choose onnxruntime for cuda:0"):
+    with pytest.raises(UnsupportedError, match="choose onnxruntime or torch for cuda:0"):
         open_session(classifier, OPENVINO, "cuda:0")
 
 
