@@ -6,9 +6,9 @@ the check that an engine answered with one text per page. Its settings are knobs
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -22,6 +22,7 @@ from engines.interface import (
     OutOfMemoryError,
     Page,
     PageText,
+    PdfPage,
     Reader,
     Settings,
     StageTimer,
@@ -104,6 +105,8 @@ class Pipeline:
     prefetch: int
     decode_threads: int
     slowdown_pct: float = 0.0
+    pdfs: Mapping[int, PdfPage] = field(default_factory=dict)
+    """Of the pages that are rendered from PDFs, the places that they come from."""
 
     @classmethod
     def of(
@@ -115,6 +118,7 @@ class Pipeline:
         page_ids: Sequence[str],
         decode: Decode,
         page_error: type[Exception],
+        pdfs: Mapping[int, PdfPage],
     ) -> "Pipeline":
         """The pipeline that complete `settings` describe."""
         return cls(
@@ -127,6 +131,7 @@ class Pipeline:
             prefetch=int(settings["prefetch"]),
             decode_threads=int(settings.get("decode_threads", 1)),
             slowdown_pct=float(settings.get("slowdown_pct", 0)),
+            pdfs=pdfs,
         )
 
     @property
@@ -156,7 +161,7 @@ class Pipeline:
     def _decode(self, index: int) -> _Decoded:
         start = time.perf_counter()
         try:
-            page = Page(self.page_ids[index], self.decode(index))
+            page = Page(self.page_ids[index], self.decode(index), self.pdfs.get(index))
         except self.page_error as error:
             return _Decoded(index, None, start, time.perf_counter() - start, str(error))
         return _Decoded(index, page, start, time.perf_counter() - start)

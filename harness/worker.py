@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engines import registry
-from engines.interface import OutOfMemoryError, StageTimer, UnsupportedError
+from engines.interface import OutOfMemoryError, PdfPage, StageTimer, UnsupportedError
 from harness.data import PageError, PageRef, decode
 from harness.pipeline import InvalidOutputError, Pipeline
 from harness.values import FailureKind
@@ -47,6 +47,9 @@ def main(spec_path: str, number: int) -> int:
                 page_ids=[ref.id for ref in refs],
                 decode=lambda i: decode(refs[i]),
                 page_error=PageError,
+                pdfs={
+                    i: PdfPage(ref.path, ref.page_index) for i, ref in enumerate(refs) if ref.kind == "pdf"
+                },
             )
             _send(answers, {"ready": pipeline.window, "build_s": timer.take().get("build", 0.0)})
             stage = "read"
