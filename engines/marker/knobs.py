@@ -78,12 +78,11 @@ def _model_knobs(machine: Machine) -> Iterator[Knob]:
     resolution = Ordered((96, 144, 192, 288), low=48, high=600)
     yield reads("force_ocr", "recognise", _EITHER, False, "read every page anew, text layer or not", _READS)
     yield reads("highres_image_dpi", "preprocess", resolution, 192, "resolution for reading", _READS)
-    if "mode" in versions.marker_options():
+    if versions.serves_language_model():
         mode = "balanced" if machine.gpus else "fast"
         yield reads(
             "mode", "pipeline", Choice(("fast", "balanced")), mode, "light layout, or a language model's"
         )
-    if versions.serves_language_model():
         cores = Ordered((0, *range(1, machine.cores + 1)))
         yield Knob("layout_threads", "detect", cores, 0, "threads of layout; 0: PyTorch's own", _DETECTS)
         if machine.gpus:
