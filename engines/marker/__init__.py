@@ -1,7 +1,7 @@
 """marker: documents to Markdown, with surya's models beneath it (https://github.com/datalab-to/marker).
 
 Until surya 0.18 its models run in this process; since then it asks servers, one of which serves a language model.
-Which settings a version has is read from its source. Without surya's weights marker still converts text layers.
+Which settings a version has is read from its source. Without surya's weights marker 2.0 still converts text layers.
 """
 
 import os
@@ -32,7 +32,7 @@ def summary() -> str:
         "only, commercial use beyond that needs a licence of Datalab"
     )
     reads = "marker: documents to Markdown by surya's models"
-    if versions.installed() and (absent := checkpoints.missing()):
+    if versions.installed() and versions.serves_language_model() and (absent := checkpoints.missing()):
         reads += (
             f", here from the text layers of PDFs only: weights {', '.join(absent)} are missing; {_REMEDY}"
         )
@@ -45,10 +45,14 @@ def packages() -> tuple[str, ...]:
 
 
 def unusable(machine: Machine) -> str | None:
-    """Why it cannot run here, None where it can. Without weights it converts text layers of PDFs."""
+    """Why it cannot run here, None where it can. Without weights marker 2.0 converts text layers of PDFs."""
     del machine  # a CPU is enough
     if versions.installed():
-        return None
+        # Before 2.0 its models are loaded and asked whatever is switched off.
+        absent = () if versions.serves_language_model() else checkpoints.missing()
+        return (
+            f"weights of marker are not on this machine: {', '.join(absent)}; {_REMEDY}" if absent else None
+        )
     return (
         "the package marker-pdf is not installed; run `pip install marker-pdf` in an environment of its own"
     )
@@ -69,7 +73,8 @@ def open(settings: Settings, device: str, timer: StageTimer) -> Iterator["Marker
     """
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise UnsupportedError(f"marker does not run on {device!r}; choose --device cpu or cuda:0")
-    if (settings["ocr"] or settings["layout"] == "detect") and (absent := checkpoints.missing()):
+    modelless = versions.serves_language_model() and not settings["ocr"] and settings["layout"] == "none"
+    if not modelless and (absent := checkpoints.missing()):
         raise UnsupportedError(
             f"weights of marker are not on this machine: {', '.join(absent)}; {_REMEDY}, "
             "or set layout=none and ocr=false to convert text layers of PDFs"
@@ -95,15 +100,9 @@ def _models(settings: Settings, device: str) -> dict[str, Any]:
     if not Path(own.FONT_PATH).exists():
         # It would be downloaded, to draw office documents and pictures for debugging; here nothing is drawn.
         own.FONT_PATH = own.BASE_DIR
-    if not settings["ocr"] and settings["layout"] == "none" and not versions.serves_language_model():
-        return dict.fromkeys(_NAMES)  # no model is asked, and loading one would need its weights
     dtype = settings.get("precision", "auto")
     held = not versions.serves_language_model() and dtype != "auto"
     return dict(create_model_dict(device=device, dtype=getattr(torch, str(dtype)) if held else None))
-
-
-_NAMES = ("layout_model", "recognition_model", "table_rec_model", "detection_model", "ocr_error_model")
-"""What marker before 2.0 calls its models."""
 
 
 @contextmanager

@@ -90,9 +90,14 @@ def settings(**changes: Setting) -> dict[str, Setting]:
     return complete(adapter.knobs(MACHINE), **changes)
 
 
-@pytest.mark.parametrize("version", [BEFORE, AFTER])
-def test_without_weights_only_text_layers_are_offered(version: str, install: Install) -> None:
-    install(version)
+def test_without_weights_the_version_with_models_of_its_own_is_unusable(install: Install) -> None:
+    install(BEFORE)
+    reason = adapter.unusable(MACHINE) or ""
+    assert "s3://text_recognition/2025_09_23; run `tune engines --fetch marker`" in reason
+
+
+def test_without_weights_only_text_layers_are_offered(install: Install) -> None:
+    install(AFTER)
     assert adapter.unusable(MACHINE) is None
     assert not {"precision", "mode", "layout_batch_size", "layout_threads"} & names()
     defaults = settings()
