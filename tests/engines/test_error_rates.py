@@ -5,6 +5,7 @@ Those of `paddleocr`, `easyocr` and `marker` are compared beside their other tes
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rapidfuzz.distance import Levenshtein
@@ -28,7 +29,8 @@ def tesseract(file: Path) -> str:
 def rapidocr(file: Path) -> str:
     from rapidocr import RapidOCR
 
-    return " ".join(RapidOCR(params={"Global.log_level": "error"})(str(file)).txts)
+    result: Any = RapidOCR(params={"Global.log_level": "error"})(str(file))
+    return " ".join(result.txts)
 
 
 def faster_paddle(file: Path) -> str:
