@@ -57,11 +57,21 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class PdfPage:
+    """A page of a PDF file, counted from 0."""
+
+    path: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page image: `pixels` is (height, width, 3) uint8, RGB, upright, contiguous."""
 
     id: str
     pixels: NDArray[np.uint8]
+    pdf: PdfPage | None = None
+    """Where it was rendered from, for engines that convert documents."""
 
 
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
