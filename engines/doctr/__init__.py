@@ -7,6 +7,7 @@ precision is offered where there is a GPU; the library supports it nowhere else.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pickle import UnpicklingError
 from typing import Any
 
 from engines import mindee, pytorch
@@ -17,6 +18,7 @@ from engines.interface import (
     Machine,
     Page,
     PageText,
+    Setting,
     Settings,
     StageTimer,
     UnsupportedError,
@@ -86,8 +88,8 @@ def predictor_of(settings: Settings, device: str, timer: StageTimer, *, pretrain
     from doctr.models import ocr_predictor
 
     predictor = ocr_predictor(
-        settings["det_arch"],
-        settings["reco_arch"],
+        _model("detection", settings["det_arch"]),
+        _model("recognition", settings["reco_arch"]),
         pretrained=pretrained,
         pretrained_backbone=False,
         **mindee.arguments(settings),
@@ -98,6 +100,24 @@ def predictor_of(settings: Settings, device: str, timer: StageTimer, *, pretrain
     detect.forward = mindee.timed(detect.forward, timer, "detect")
     recognise.forward = mindee.timed(recognise.forward, timer, "recognise")
     return predictor
+
+
+def _model(part: mindee.Part, setting: Setting) -> Any:
+    """What `ocr_predictor` takes: the name of an architecture, or one with the user's own weights."""
+    name, own = mindee.chosen(_LIBRARY, part, setting)
+    if own is None:
+        return name
+    from doctr import models
+
+    model = getattr(getattr(models, part), name)(pretrained=False, pretrained_backbone=False)
+    try:
+        model.from_pretrained(str(own))
+    except (RuntimeError, ValueError, UnpicklingError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UnsupportedError(f"doctr: {own} has no weights of {name}: {reason}") from error
+    # The library does so with those that it loads itself.
+    is_fast = isinstance(model, models.detection.FAST)
+    return models.detection.fast.reparameterize(model) if is_fast else model
 
 
 class _Reader:
