@@ -187,9 +187,10 @@ class Reader(Protocol):
 class Engine(Protocol):
     """The functions of an engine's module. Its name is the module's name.
 
-    Two more are optional: `fetch() -> Iterator[str]` downloads weights, and
+    More are optional: `fetch() -> Iterator[str]` downloads weights;
     `calibrate(pages: Iterable[Page]) -> Settings` keeps sample pages to build models from and returns the
-    settings that name them, which then hold for every variant of a run.
+    settings that name them, which then hold for every variant of a run; `compile_models() -> Sequence[str]` and
+    `compile_facts(model: str, device: str) -> Iterator[Mapping]` tell what torch.compile does with each model.
     """
 
     def summary(self) -> str:

@@ -33,7 +33,7 @@ from engines.interface import (
     UnsupportedError,
 )
 
-Part = Literal["detection", "recognition", "classification"]
+Part = Literal["detection", "recognition", "classification", "layout", "table_structure"]
 DEFAULTS: Mapping[Part, str] = {"detection": "fast_base", "recognition": "crnn_vgg16_bn"}
 ORIENTATION = ("mobilenet_v3_small_crop_orientation", "mobilenet_v3_small_page_orientation")
 _FILE_NAME = re.compile(r"[\w.]+-(?P<sha256>[0-9a-f]{8,})\.\w+$")
@@ -92,7 +92,7 @@ def architectures(library: str, part: Part) -> tuple[str, ...]:
         for node in ast.walk(tree):
             if (value := _assigned(node, "ARCHS")) is not None:
                 return tuple(ast.literal_eval(value))
-    return (DEFAULTS[part],)
+    return (DEFAULTS[part],) if part in DEFAULTS else ()
 
 
 @cache
@@ -255,9 +255,9 @@ def _model_knob(library: str, part: Part) -> Knob:
     shipped = default(library, part)
     here = [name for name, weight in addresses(library, part).items() if weight.file.is_file()]
     offered = here if shipped in here else architectures(library, part)
-    # Own weights are what there is: other architectures would be compared in another task.
-    values = (shipped,) if "=" in shipped else tuple(offered)
-    choice, help_ = Choice(values, open=True), f"{part} model; ARCH=PATH names weights of your own"
+    # Where the environment names own weights, the others are no alternative to them.
+    choice = Choice((shipped,)) if "=" in shipped else Choice(tuple(offered), open=True)
+    help_ = f"{part} model; ARCH=PATH names weights of your own"
     if part == "detection":
         return Knob("det_arch", "detect", choice, shipped, help_, changes_text=True)
     return Knob("reco_arch", "recognise", choice, shipped, help_, changes_text=True)

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
@@ -52,7 +52,12 @@ def calibrate(name: str, pages: Iterable[Page]) -> Settings:
     return {} if step is None else cast("Settings", step(pages))
 
 
-def compile_matrix(name: str, device: str) -> Iterator[Mapping[str, object]] | None:
-    """What the engine's `compile_matrix` function measures, a row a model; None where it has none."""
-    measure = getattr(load(name), "compile_matrix", None)
-    return None if measure is None else measure(device)
+def compile_models(name: str) -> Sequence[str] | None:
+    """The models that the engine's `compile_facts` measures; None where it has none."""
+    step = getattr(load(name), "compile_models", None)
+    return None if step is None else cast("Sequence[str]", step())
+
+
+def compile_facts(name: str, model: str, device: str) -> Iterator[Mapping[str, object]]:
+    """What torch.compile does with one of those models on `device`, as it is found."""
+    return cast("Iterator[Mapping[str, object]]", load(name).compile_facts(model, device))  # type: ignore[attr-defined]

@@ -11,7 +11,8 @@ from pickle import UnpicklingError
 from typing import Any
 
 from engines import mindee, pytorch
-from engines.doctr.matrix import compile_matrix
+from engines.doctr.matrix import compile_models
+from engines.doctr.measure import compile_facts
 from engines.interface import (
     Choice,
     Knob,
@@ -24,7 +25,7 @@ from engines.interface import (
     UnsupportedError,
 )
 
-__all__ = ["compile_matrix", "fetch", "knobs", "open", "packages", "summary", "unusable"]
+__all__ = ["compile_facts", "compile_models", "fetch", "knobs", "open", "packages", "summary", "unusable"]
 
 _LIBRARY = "doctr"
 _RECO_BS = 128

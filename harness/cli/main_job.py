@@ -43,7 +43,9 @@ def run(request: Request) -> int:
     experiment = read_experiment(request.engine, machine)
     guess = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
     # The guess from the hardware alone comes first: it costs one trial, and what is searched must beat it.
-    experiment = experiment.model_copy(update={"start": [guess, *experiment.start]})
+    # A start may name what this machine lacks, such as weights or a build of a runtime.
+    starts = [start for start in (guess, *experiment.start) if space.admits(start)]
+    experiment = experiment.model_copy(update={"start": starts})
     loaded = load_data(request.data, request.profile, console)
     folder = _folder(request)
     header = _header(request, device, machine, loaded, time.perf_counter() - began)

@@ -25,7 +25,7 @@ def ink_detector(path: Path, side: int = 1024) -> Path:
         helper.make_node("MaxPool", ["edges"], ["near"], kernel_shape=[_REACH, _REACH], pads=[reach] * 4),
         helper.make_node("Mul", ["near", "steepness"], ["logits"]),
     ]
-    constants = {
+    constants: dict[str, ArrayLike] = {
         "axes": np.array([1]),
         "edge": np.float32(_EDGE),
         "half_width": np.float32(_HALF_WIDTH),
@@ -45,7 +45,7 @@ def constant_reader(path: Path, letters: tuple[int, ...], classes: int) -> Path:
         helper.make_node("Reshape", ["nothing", "shape"], ["column"]),
         helper.make_node("Add", ["column", "spelling"], ["logits"]),
     ]
-    constants = {
+    constants: dict[str, ArrayLike] = {
         "axes": np.array([1, 2, 3]),
         "zero": np.float32(0),
         "shape": np.array([-1, 1, 1]),
