@@ -211,12 +211,14 @@ class Reader(Protocol):
 class Engine(Protocol):
     """The functions of an engine's module. Its name is the module's name.
 
-    Four more are optional: `fetch() -> Iterator[str]` downloads weights;
+    More are optional: `fetch() -> Iterator[str]` downloads weights;
     `calibrate(pages: Iterable[Page]) -> Settings` keeps sample pages to build models from and returns the
     settings that name them, which then hold for every variant of a run;
     `layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path) -> Iterable[Layer]` reads pages
-    with the runtime's own profiler on, whose traces it may leave in `folder`; and `checksums() -> Mapping[str, str]`
-    gives the SHA-256 of each model file that is here, by name, where the versions of `packages()` do not imply it.
+    with the runtime's own profiler on, whose traces it may leave in `folder`; `checksums() -> Mapping[str, str]`
+    gives the SHA-256 of each model file that is here, by name, where the versions of `packages()` do not imply it;
+    `compile_models() -> Sequence[str]` and `compile_facts(model: str, device: str) -> Iterator[Mapping]` tell what
+    torch.compile does with each model.
     """
 
     def summary(self) -> str:

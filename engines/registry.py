@@ -59,15 +59,20 @@ def checksums(engine: Engine) -> Mapping[str, str]:
     return {} if found is None else cast("Mapping[str, str]", found())
 
 
-def compile_matrix(name: str, device: str) -> Iterator[Mapping[str, object]] | None:
-    """What the engine's `compile_matrix` function measures, a row a model; None where it has none."""
-    measure = getattr(load(name), "compile_matrix", None)
-    return None if measure is None else measure(device)
-
-
 def layers(
     name: str, settings: Settings, device: str, pages: Sequence[Page], folder: Path
 ) -> Iterable[Layer]:
     """The layers that the engine's `layers` function timed, its traces in `folder`; none without one."""
     step = getattr(load(name), "layers", None)
     return () if step is None else cast("Iterable[Layer]", step(settings, device, pages, folder))
+
+
+def compile_models(name: str) -> Sequence[str] | None:
+    """The models that the engine's `compile_facts` measures; None where it has none."""
+    step = getattr(load(name), "compile_models", None)
+    return None if step is None else cast("Sequence[str]", step())
+
+
+def compile_facts(name: str, model: str, device: str) -> Iterator[Mapping[str, object]]:
+    """What torch.compile does with one of those models on `device`, as it is found."""
+    return cast("Iterator[Mapping[str, object]]", load(name).compile_facts(model, device))  # type: ignore[attr-defined]

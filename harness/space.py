@@ -71,6 +71,11 @@ class Space:
             self.active({**{knob.name: knob.default for knob in self.knobs}, **settings}),
         )
 
+    def admits(self, settings: Mapping[str, Setting]) -> bool:
+        """Whether each of these knobs is there and takes its value on this machine."""
+        knobs = self.by_name
+        return all(name in knobs and knobs[name].domain.admits(value) for name, value in settings.items())
+
     def admitted(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         """What this space can take over of settings that were made elsewhere.
 

@@ -77,7 +77,9 @@ def run(request: Request) -> int:
     others += shared.suggestions(space, _SUGGESTIONS) if shared else []
     # What was best here before comes first, then the guess from the hardware alone: each costs one trial, and what is
     # searched must beat it.
-    experiment = experiment.model_copy(update={"start": [*own, guess, *others, *experiment.start]})
+    # A start may name what this machine lacks, such as weights or a build of a runtime.
+    starts = [start for start in (*own, guess, *others, *experiment.start) if space.admits(start)]
+    experiment = experiment.model_copy(update={"start": starts})
     task = Task(header, loaded.pages, space, experiment, shared)
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:
         tuner = Tuner(task, folder, machine, display)

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engines import registry
-from engines.interface import Machine
+from engines.interface import Gpu, Machine
 from harness import pipeline
 from harness.data.resources import resource
 from harness.experiments import Experiment, read_experiment
@@ -32,9 +33,10 @@ def test_every_start_is_a_variant_of_its_engine_on_any_number_of_cores(engine: s
 @pytest.mark.parametrize("engine", EXPERIMENTS)
 def test_every_knob_that_is_searched_is_a_knob_of_its_engine(engine: str) -> None:
     machine = Machine("test", cores=4, memory_mib=8192)
-    experiment, knobs = read_experiment(engine, machine), space_of(engine, machine).by_name
-    named = experiment.search or {}
-    for name, values in named.items():
+    with_gpu = replace(machine, gpus=(Gpu(0, "test", 8192, "1"),))
+    experiment = read_experiment(engine, machine)
+    knobs = space_of(engine, machine).by_name | space_of(engine, with_gpu).by_name
+    for name, values in (experiment.search or {}).items():
         if name in experiment.optional and name not in knobs:
             continue
         assert [value for value in values if knobs[name].domain.admits(value)], name
