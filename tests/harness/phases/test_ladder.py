@@ -17,6 +17,8 @@ CLAIMS = Path(__file__).parents[4] / "shared" / "claims.yaml"
 MACHINE = Machine("test", cores=2, memory_mib=8192)
 GPUS = tuple(Gpu(index, "test", 16384, "1") for index in range(2))
 LARGE = Machine("test", cores=8, memory_mib=32768, gpus=GPUS)
+BY_VERSION = {"marker"}
+"""Engines whose knobs depend on their installed version and weights: a rung finds out at run time."""
 NOT_OFFERED = {
     "maoocr": {("int4", "ppocr"), ("structured-pruning", "ppocr"), ("adaptive-batch", "ppocr")},
     "marker": {("onnx-tensorrt", "ppocr")},
@@ -47,7 +49,7 @@ def _space(engine: str) -> Space:
 def test_what_rungs_set_exists_but_for_what_no_engine_offers_yet(path: Path) -> None:
     ladder, unknown = read_ladder(path), set()
     for rung in ladder.rungs:
-        for engine in set(rung.settings) & set(registry.names()):
+        for engine in (set(rung.settings) & set(registry.names())) - BY_VERSION:
             space = _space(engine)
             assert not unoffered(rung.given.get(engine, {}), space)
             if unoffered(settings_on(rung, space, LARGE), space):
