@@ -21,11 +21,10 @@ BY_VERSION = {"marker"}
 """Engines whose knobs depend on their installed version and weights: a rung finds out at run time."""
 NOT_OFFERED = {
     "maoocr": {("int4", "ppocr"), ("structured-pruning", "ppocr"), ("adaptive-batch", "ppocr")},
-    "marker": {("onnx-tensorrt", "ppocr")},
     "scipix": {
         (rung, "ppocr")
         for rung in (
-            *("pruning", "tensorrt", "speculative", "mmap", "memoisation", "gpu-preprocess", "lazy-load"),
+            *("pruning", "speculative", "mmap", "memoisation", "gpu-preprocess", "lazy-load"),
         )
     },
 }
