@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install tune test check bench bench-search clean
+.PHONY: install tune test check bench bench-search gpu clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,13 @@ bench: $(VENV)/.installed-test  ## measure the tool itself
 
 bench-search: $(VENV)/.installed-test  ## replay recorded tables: this search beside others, into build/search
 	$(BIN)/python -m tests.bench.replay.compare $(ARGS)
+
+gpu: $(VENV)/.installed-test  ## on a CUDA machine: tuned against untuned PyTorch, with the GPU's counters
+	$(PIP) -e '.[torch]'
+	$(BIN)/pip uninstall --quiet --yes onnxruntime  # its files are those of the CUDA build, which goes in its place
+	$(BIN)/pip install --quiet --force-reinstall --no-deps 'onnxruntime-gpu>=1.24'
+	-$(BIN)/tune engines --fetch ppocr
+	$(BIN)/python -m tests.bench.gpu $(ARGS)
 
 clean:
 	rm -rf $(VENV)
