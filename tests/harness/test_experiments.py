@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from engines import registry
-from engines.interface import Machine
+from engines.interface import Gpu, Machine
 from harness import pipeline
 from harness.data.resources import resource
 from harness.experiments import read_experiment
@@ -30,7 +30,8 @@ def test_every_start_is_a_variant_of_its_engine_on_any_number_of_cores(engine: s
 
 @pytest.mark.parametrize("engine", EXPERIMENTS)
 def test_every_knob_that_is_searched_is_a_knob_of_its_engine(engine: str) -> None:
-    machine = Machine("test", cores=4, memory_mib=8192)
+    gpu = Gpu(0, "test", memory_mib=8192, driver="1")  # some knobs are of a machine with one
+    machine = Machine("test", cores=4, memory_mib=8192, gpus=(gpu,))
     experiment, knobs = read_experiment(engine, machine), space_of(engine, machine).by_name
     for name, values in (experiment.search or {}).items():
         assert [value for value in values if knobs[name].domain.admits(value)], name
