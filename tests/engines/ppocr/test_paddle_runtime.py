@@ -76,6 +76,7 @@ def test_where_paddle_is_missing_the_remedy_is_named(tmp_path: Path) -> None:
 
 
 @needs_paddle
+@pytest.mark.filterwarnings("ignore:No ccache found")
 def test_a_build_for_the_cpu_refuses_a_gpu() -> None:
     import paddle
 
