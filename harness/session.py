@@ -31,7 +31,7 @@ from harness.counters import CounterSampler
 from harness.data import PageRef
 from harness.energy import EnergyMeter
 from harness.serving import Serving
-from harness.values import Block, CounterSample, Failure, FailureKind, Measurement, PageRecord, Variant
+from harness.values import Block, CounterSample, Fact, Failure, FailureKind, Measurement, PageRecord, Variant
 
 _STDERR_TAIL_LINES = 20
 _STDERR_TAIL_BYTES = 8192
@@ -148,6 +148,8 @@ class Session:
         self._blocks: list[Block] = []
         self._cold_start_s = 0.0
         self._build_s = 0.0
+        self._cold_facts: dict[int, dict[str, float]] = {}
+        self._facts: dict[int, dict[str, float]] = {}
         self._sampler: CounterSampler | None = None
         self._samples: tuple[CounterSample, ...] = ()
         self._absent: dict[str, str] = {}
@@ -202,6 +204,7 @@ class Session:
         self._collect([deque() for _ in self._workers], began + deadline_s, "open")
         records = self._collect([deque(warmup) for _ in self._workers], began + deadline_s, "warm-up")
         self._cold_start_s = time.perf_counter() - began
+        self._cold_facts = dict(self._facts)
         self._refuse_all_errors(records, "warm-up")
 
     def read(self, indices: Sequence[int], deadline_s: float) -> Block:
@@ -329,7 +332,12 @@ class Session:
     def measurement(self) -> Measurement:
         """What was measured so far. Counters are complete once the session is closed."""
         return Measurement(
-            self._cold_start_s, tuple(self._blocks), self._samples, self._absent, build_s=self._build_s
+            self._cold_start_s,
+            tuple(self._blocks),
+            self._samples,
+            self._absent,
+            build_s=self._build_s,
+            facts=_facts(self._cold_facts, self._facts),
         )
 
     def _refuse_all_errors(self, records: Sequence[tuple[int, PageRecord]], stage: str) -> None:
@@ -370,6 +378,7 @@ class Session:
                         else:
                             worker.window = message.get("ready", worker.window)
                             self._build_s = max(self._build_s, message.get("build_s", 0.0))
+                            self._facts[self._workers.index(worker)] = message.get("facts", {})
                             selector.unregister(worker.answers)
         return records
 
@@ -426,3 +435,21 @@ def _exit_code(pid: int, flags: int) -> int | None:
     if ended is None:
         return None
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def _facts(
+    cold: Mapping[int, Mapping[str, float]], now: Mapping[int, Mapping[str, float]]
+) -> dict[str, Fact]:
+    """Totals by replica, then and now, as what was counted before and since."""
+
+    def before(replica: int, name: str) -> float:
+        return cold.get(replica, {}).get(name, 0.0)
+
+    replicas = sorted(now)
+    return {
+        name: Fact(
+            tuple(before(replica, name) for replica in replicas),
+            tuple(now[replica].get(name, 0.0) - before(replica, name) for replica in replicas),
+        )
+        for name in sorted({name for totals in now.values() for name in totals})
+    }

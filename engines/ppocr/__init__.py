@@ -80,6 +80,11 @@ def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]
         # OpenCV has a thread pool of its own, which would otherwise take every core for resizing.
         cv2.setNumThreads(int(settings["det_threads"]))
     try:
-        yield PpocrReader(settings, device, timer)
+        reader = PpocrReader(settings, device, timer)
+        if any(settings.get(f"{part}_compile", "off") != "off" for part in ("det", "rec")):
+            from engines import pytorch
+
+            timer.watch(pytorch.compilations)
+        yield reader
     finally:
         cv2.setNumThreads(threads)

@@ -65,6 +65,16 @@ def test_building_is_told_apart_from_the_rest_of_the_cold_start(scripted: str, t
     assert not any("build" in page.stage_s for page in block.pages)
 
 
+def test_what_an_engine_counts_is_told_apart_by_warm_up_and_replica(scripted: str, tmp_path: Path) -> None:
+    with session(tmp_path, replicas=2) as running:
+        running.start([0], 30.0)
+        running.read([0, 1, 2, 3], 30.0)
+        running.read([1, 2], 30.0)
+    counted = running.measurement().facts["pages_read"]
+    assert list(counted.cold) == [1, 1]
+    assert sum(counted.steady) == 6
+
+
 def test_a_crash_keeps_the_last_lines_that_the_engine_printed(scripted: str, tmp_path: Path) -> None:
     assert any("Segmentation fault" in line for line in failure(tmp_path, fault="segfault").stderr_tail)
 

@@ -106,9 +106,12 @@ class _Reader:
         self._settings = settings
         self._timer = timer
         self._fault = str(settings["fault"])
+        self._pages = 0
+        timer.watch(lambda: {"pages_read": self._pages})
 
     def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
         self._misbehave(pages)
+        self._pages += len(pages)
         factor = 0.5 if self._settings.get("boost") else 1.0
         with self._timer.stage("recognise"):
             time.sleep(factor * float(self._settings["page_ms"]) / 1000 * len(pages))

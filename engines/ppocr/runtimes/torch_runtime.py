@@ -85,13 +85,14 @@ class TorchSession(Session):
             ) from error
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise UnsupportedError(f"PyTorch {torch.__version__} finds no CUDA here; choose --device cpu")
+        if device == "mps" and not torch.backends.mps.is_available():
+            raise UnsupportedError(f"PyTorch {torch.__version__} finds no Metal here; choose --device cpu")
         if path.stat().st_size > _LIMIT_BYTES:
             raise UnsupportedError(f"{path} is larger than {_LIMIT_BYTES >> 20} MiB; it is no PP-OCR model")
         self._torch = torch
         self._device = device
         self._threads = int(options["threads"])
-        if options.get("tf32"):
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        self._tf32 = bool(options.get("tf32"))
         weights = load_file(path)
         with pytorch.quiet():
             model = _network(weights).eval()
@@ -111,6 +112,8 @@ class TorchSession(Session):
         if self._threads and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)  # of the whole process: the stages take turns
         kind = self._device.partition(":")[0]
+        if kind == "cuda":  # of the whole process, too: each call says what it wants
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self._tf32
         with (
             pytorch.quiet(),
             pytorch.translated("ppocr"),

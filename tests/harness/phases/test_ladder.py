@@ -23,9 +23,7 @@ NOT_OFFERED = {
     "maoocr": {("int4", "ppocr"), ("structured-pruning", "ppocr"), ("adaptive-batch", "ppocr")},
     "scipix": {
         (rung, "ppocr")
-        for rung in (
-            *("pruning", "speculative", "mmap", "memoisation", "gpu-preprocess", "lazy-load"),
-        )
+        for rung in (*("pruning", "speculative", "mmap", "memoisation", "gpu-preprocess", "lazy-load"),)
     },
 }
 """Rungs whose settings no engine has: the run says so. Whoever adds one takes it out of here."""
