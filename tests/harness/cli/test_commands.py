@@ -123,6 +123,12 @@ def test_a_comparison_prints_its_verdict(pages: Path) -> None:
     assert "+0.00 points" in done.stdout
 
 
+def test_a_variant_may_be_longer_than_a_file_name(pages: Path) -> None:
+    done = tune("compare", "scripted", "scripted:" + "page_ms=1," * 30 + "page_ms=x", "--data", pages)
+    assert done.returncode == 2
+    assert "page_ms" in done.stderr
+
+
 def test_reports_of_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     done = tune("report", run, run, "-o", tmp_path / "both.html")
     assert done.returncode == 0, done.stderr
