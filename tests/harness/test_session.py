@@ -88,9 +88,10 @@ def test_a_hang_is_killed_at_its_deadline(scripted: str, tmp_path: Path, fault: 
 
 
 def test_grandchildren_do_not_outlive_a_session(scripted: str, tmp_path: Path) -> None:
+    before = {*psutil.Process().children(recursive=True)}
     with session(tmp_path, fault="grandchild") as running:
         running.start([0], 30.0)
-        family = psutil.Process().children(recursive=True)
+        family = {*psutil.Process().children(recursive=True)} - before
         assert any("time.sleep(3600)" in " ".join(process.cmdline()) for process in family)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
