@@ -1,9 +1,9 @@
 """The process boundary: an engine in processes of its own, with deadlines, from the parent's side.
 
 A session starts `replicas` workers in one process group, deals pages to whichever is free, at once or as they
-arrive, and kills the whole group when a deadline passes or the session closes. Everything that crosses is a JSON
-line; a worker that dies is noticed by the end of its pipe. Failures are raised as `TrialFailedError`, which
-carries the value.
+arrive, and kills the whole group, and what has left it, when a deadline passes or the session closes. Everything
+that crosses is a JSON line; a worker that dies is noticed by the end of its pipe. Failures are raised as
+`TrialFailedError`, which carries the value.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from typing import IO, Any, NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from engines.interface import Machine
-from harness import environments
+from harness import descendants, environments
 from harness.acting import refuse_copying
 from harness.counters import CounterSampler
 from harness.data import PageRef
@@ -137,6 +137,7 @@ class Session:
         interpreter: Path | None = None,
     ) -> None:
         self._interpreter = interpreter
+        self._mark = descendants.marked()
         self._machine = machine
         self._sample_counters = sample_counters
         self._folder = folder
@@ -288,7 +289,7 @@ class Session:
         return served.records
 
     def close(self) -> None:
-        """End the workers, gently where they listen, and kill what is left of their process group."""
+        """End the workers, gently where they listen, and kill what is left of what they started."""
         if self._sampler is not None:
             self._sampler.__exit__(None, None, None)
             self._samples, self._absent = self._sampler.samples, dict(self._sampler.absent)
@@ -314,9 +315,10 @@ class Session:
         self._workers = []
 
     def kill(self) -> None:
-        """Kill the whole process group at once."""
+        """Kill the whole process group at once, then what has left it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._workers[0].process.pid, signal.SIGKILL)
+        descendants.kill(self._mark, _GRACE_S)
 
     def peak_rss_mib(self) -> float | None:
         """The sum of the replicas' largest resident sets so far, in MiB; None where the kernel does not say."""
@@ -327,7 +329,7 @@ class Session:
     def _environment(self) -> dict[str, str]:
         # Modules of this environment on PYTHONPATH would hide those of another.
         hidden = {"PYTHONPATH"} if self._interpreter else set()
-        return {name: value for name, value in os.environ.items() if name not in hidden}
+        return {name: value for name, value in os.environ.items() if name not in hidden} | self._mark
 
     def measurement(self) -> Measurement:
         """What was measured so far. Counters are complete once the session is closed."""

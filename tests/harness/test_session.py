@@ -1,5 +1,6 @@
 """The process boundary, with an engine that fails as it is told."""
 
+import os
 import time
 from pathlib import Path
 
@@ -95,6 +96,47 @@ def test_grandchildren_do_not_outlive_a_session(scripted: str, tmp_path: Path) -
         assert any("time.sleep(3600)" in " ".join(process.cmdline()) for process in family)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
+
+
+def servers() -> list[psutil.Process]:
+    """What the scripted engine has started to outlive it."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "time.sleep(3601)" in " ".join(process.info["cmdline"] or ())
+    ]
+
+
+def test_a_detached_server_does_not_outlive_a_session(scripted: str, tmp_path: Path) -> None:
+    before = {*servers()}
+    with session(tmp_path, fault="server") as running:
+        running.start([0], 30.0)
+        (server,) = {*servers()} - before
+        assert server not in psutil.Process().children(recursive=True)
+        assert os.getsid(server.pid) == server.pid
+    _, alive = psutil.wait_procs([server], timeout=10)
+    assert not alive
+
+
+def test_a_detached_server_does_not_outlive_a_deadline(scripted: str, tmp_path: Path) -> None:
+    before = {*servers()}
+    with session(tmp_path, fault="server_and_hang") as running:
+        running.start([], 30.0)
+        (server,) = {*servers()} - before
+        with pytest.raises(TrialFailedError, match="its deadline"):
+            running.read([0], 0.1)
+        _, alive = psutil.wait_procs([server], timeout=10)
+    assert not alive
+
+
+def test_a_session_spares_the_servers_of_another(scripted: str, tmp_path: Path) -> None:
+    before = {*servers()}
+    with session(tmp_path / "a", fault="server") as first:
+        first.start([0], 30.0)
+        (kept,) = {*servers()} - before
+        with session(tmp_path / "b", fault="server") as second:
+            second.start([0], 30.0)
+        assert {*servers()} - before == {kept}
 
 
 def test_what_a_library_prints_is_no_answer(scripted: str, tmp_path: Path) -> None:
