@@ -54,7 +54,7 @@ class Reading:
     texts: Mapping[str, str]
     """By page id."""
     log_ratios: tuple[float, ...]
-    """One a block of pages: log(t_base / t_variant); above 0, the variant is faster."""
+    """One a block of pages: log(t_base / t_variant); above 0, the variant is faster. None where only text counts."""
     rss_peak_mib: float | None
 
 
@@ -138,8 +138,10 @@ def noise(copies: Sequence[Reading], base_texts: Mapping[str, str]) -> Noise:
 
 def judge(value: Setting, reading: Reading, base_texts: Mapping[str, str], known: Noise) -> Step:
     """What the reading with the knob at `value` shows, given the noise of the base."""
-    log = stats.mean_interval(reading.log_ratios)
     changed = changed_pages(base_texts, reading.texts) - known.unsteady_pages
+    if not reading.log_ratios:
+        return Step(value, (Effect.TEXT,) if changed else (), pages_changed=len(changed))
+    log = stats.mean_interval(reading.log_ratios)
     grown = None
     if reading.rss_peak_mib is not None and known.rss_mib is not None:
         grown = reading.rss_peak_mib - known.rss_mib

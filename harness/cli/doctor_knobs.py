@@ -112,9 +112,11 @@ def _say(found: Sequence[Liveness]) -> None:
 
 
 def _step(step: Step) -> str:
-    if step.failure or step.speedup is None:
+    if step.failure:
         return f"{step.value}: {step.failure}"
     ratio = step.speedup
+    if ratio is None:
+        return f"{step.value}: {step.pages_changed} pages, time and memory not compared"
     memory = "" if step.memory_mib is None else f", {step.memory_mib:+.0f} MiB"
     return (
         f"{step.value}: {ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f}){memory}, "
