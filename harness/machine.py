@@ -202,6 +202,10 @@ class Caution(StrEnum):
         "The engine as shipped fails here: speed and CER are compared with a start that works in its place.",
     )
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
+    STORAGE_LOST = (
+        "storage_lost",
+        "The shared database went away and the run went on alone: give --resume --storage to share its trials.",
+    )
     INTERRUPTED = "interrupted", "The run was stopped before the end of its budget: go on with --resume."
 
     @property

@@ -6,9 +6,9 @@ the check that an engine answered with one text per page. Its settings are knobs
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from engines.interface import (
@@ -20,6 +20,7 @@ from engines.interface import (
     OutOfMemoryError,
     Page,
     PageText,
+    PdfPage,
     Reader,
     Settings,
     StageTimer,
@@ -146,6 +147,8 @@ class Pipeline:
     prefetch: int
     decode_threads: int
     slowdown_pct: float = 0.0
+    pdfs: Mapping[int, PdfPage] = field(default_factory=dict)
+    """Of the pages that are rendered from PDFs, the places that they come from."""
 
     @classmethod
     def of(
@@ -157,6 +160,7 @@ class Pipeline:
         page_ids: Sequence[str],
         decode: Decode,
         page_error: type[Exception],
+        pdfs: Mapping[int, PdfPage],
     ) -> "Pipeline":
         """The pipeline that complete `settings` describe."""
         return cls(
@@ -169,6 +173,7 @@ class Pipeline:
             prefetch=int(settings["prefetch"]),
             decode_threads=int(settings.get("decode_threads", 1)),
             slowdown_pct=float(settings.get("slowdown_pct", 0)),
+            pdfs=pdfs,
         )
 
     @property
@@ -211,7 +216,7 @@ class Pipeline:
             return
         pictures = [item.picture for item in items if item.picture is not None]
         pages = [
-            Page(self.page_ids[item.index], picture.pixels)
+            Page(self.page_ids[item.index], picture.pixels, self.pdfs.get(item.index))
             for item, picture in zip(items, pictures, strict=True)
         ]
         began = time.perf_counter()

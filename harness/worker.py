@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engines import registry
-from engines.interface import OutOfMemoryError, StageTimer, UnsupportedError
+from engines.interface import OutOfMemoryError, PdfPage, StageTimer, UnsupportedError
 from harness.data import Decoding, PageError, PageRef, open_page
 from harness.pipeline import InvalidOutputError, Pipeline
 from harness.values import FailureKind
@@ -48,6 +48,9 @@ def main(spec_path: str, number: int) -> int:
                 page_ids=[ref.id for ref in refs],
                 decode=lambda i: open_page(refs[i], how),
                 page_error=PageError,
+                pdfs={
+                    i: PdfPage(ref.path, ref.page_index) for i, ref in enumerate(refs) if ref.kind == "pdf"
+                },
             )
             _send(answers, {"ready": pipeline.window, "build_s": timer.take().get("build", 0.0)})
             stage = "read"

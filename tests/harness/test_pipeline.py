@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engines import ppocr
-from engines.interface import Line, Machine, OutOfMemoryError, Page, PageText, Settings, StageTimer
+from engines.interface import Line, Machine, OutOfMemoryError, Page, PageText, PdfPage, Settings, StageTimer
 from harness.data import Decoding, PageRef, Picture, open_page
 from harness.data.refs import box
 from harness.pipeline import InvalidOutputError, Pipeline, knobs
@@ -242,3 +242,26 @@ def test_a_slowdown_takes_its_share_of_the_call_and_leaves_the_text_alone() -> N
     ((_, record),) = replace(pipeline(Slow()), slowdown_pct=100).read([0])
     assert record.text == "text of p0"
     assert record.seconds >= 0.04  # a lower bound: load can only add to it
+
+
+def test_a_page_says_which_page_of_which_pdf_it_is() -> None:
+    seen: list[PdfPage | None] = []
+
+    class Seeing(Reader):
+        def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
+            seen.extend(page.pdf for page in pages)
+            return super().read(pages)
+
+    place = PdfPage("letters.pdf", 4)
+    settings = {knob.name: knob.default for knob in knobs(MACHINE)}
+    line = Pipeline.of(
+        settings,
+        reader=Seeing(),
+        timer=StageTimer(),
+        page_ids=["scan", "letter"],
+        decode=pixels,
+        page_error=BadPageError,
+        pdfs={1: place},
+    )
+    assert len(list(line.read(range(2)))) == 2
+    assert seen == [None, place]
