@@ -6,7 +6,7 @@ Both read the same blocks of pages; a coin decides who goes first. Nothing outla
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,22 +83,22 @@ class Beside:
             raise TrialFailedError(outcome)
         return outcome
 
-    def read(
-        self,
-        variant: Variant,
-        blocks: Sequence[Sequence[int]],
-        enough: Callable[[Mapping[str, str]], bool] = lambda _: False,
-    ) -> Reading | Failure:
-        """The blocks with `variant` in a fresh process beside the base.
+    def glance(self, variant: Variant, pages: Sequence[int]) -> Reading | Failure:
+        """What `variant` reads on `pages` in a fresh process, its time and memory not compared."""
+        with self._session_of(variant) as session:
+            try:
+                with self._clock.bounds():
+                    session.start([], self._clock.left_s(OPEN_S))
+                block = self._read(session, pages)
+            except TrialFailedError as failed:
+                return failed.failure
+        return Reading({page.page_id: page.text for page in block.pages}, (), None)
 
-        `enough` hears what the variant has read by page id, after each block, and may end it early: time and memory
-        of a part are then not compared with those of all blocks.
-        """
-        self._opened += 1
-        folder = self._folder / f"{self._opened:02d}-{variant.id}"
+    def read(self, variant: Variant, blocks: Sequence[Sequence[int]]) -> Reading | Failure:
+        """The blocks with `variant` in a fresh process beside the base."""
         texts: dict[str, str] = {}
         ratios: list[float] = []
-        with Session(variant, self._bench.pages, folder, self._bench.machine) as session:
+        with self._session_of(variant) as session:
             try:
                 with self._clock.bounds():
                     session.start(blocks[0][:1], self._clock.left_s(OPEN_S))
@@ -114,11 +114,12 @@ class Beside:
                 base = base or self._read_base(pages)
                 texts |= {page.page_id: page.text for page in ours.pages}
                 ratios.append(math.log(base.wall_s / ours.wall_s))
-                if enough(texts):
-                    break
-        if len(ratios) < len(blocks):
-            return Reading(texts, (), None)
         return Reading(texts, tuple(ratios), rss_peak_mib(session.measurement().samples))
+
+    def _session_of(self, variant: Variant) -> Session:
+        self._opened += 1
+        folder = self._folder / f"{self._opened:02d}-{variant.id}"
+        return Session(variant, self._bench.pages, folder, self._bench.machine)
 
     def _read_base(self, pages: Sequence[int]) -> Block:
         block = self._read(self._session, pages)

@@ -54,7 +54,7 @@ class Reading:
     texts: Mapping[str, str]
     """By page id."""
     log_ratios: tuple[float, ...]
-    """One a block of pages: log(t_base / t_variant); above 0, the variant is faster. None where only text counts."""
+    """One a block of pages: log(t_base / t_variant); above 0, the variant is faster. Empty: not compared."""
     rss_peak_mib: float | None
 
 
@@ -85,8 +85,10 @@ class Step:
     @property
     def blind(self) -> bool:
         """Whether a change that matters could have hidden in the noise."""
-        if self.effects or self.failure or self.speedup is None:
+        if self.effects or self.failure:
             return False
+        if self.speedup is None:
+            return True
         widest = max(abs(_log(self.speedup.low)), abs(_log(self.speedup.high)))
         return widest > _VISIBLE
 

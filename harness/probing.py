@@ -2,7 +2,8 @@
 
 The base stays open while one alternative after the other comes beside it in a fresh process; both read the same
 blocks of pages. Copies of the base itself go first and show the noise. Where the budget is too short for all that,
-the pages with the least text are read, one alternative a knob, and other text settles the matter at once.
+one page with little text is read first: whatever changes its text is alive. Time and memory are compared for as many
+of the others as the budget allows.
 """
 
 import random
@@ -14,7 +15,7 @@ from types import MappingProxyType
 
 from engines.interface import Choice, Knob, Setting
 from harness.beside import Beside, Clock, OutOfTimeError
-from harness.liveness import Liveness, Noise, Step, changed_pages, judge, noise
+from harness.liveness import Effect, Life, Liveness, Noise, Step, changed_pages, judge, noise
 from harness.measure import Bench, block_pages
 from harness.session import TrialFailedError
 from harness.space import Space
@@ -56,10 +57,11 @@ class Scheme:
     blocks: tuple[tuple[int, ...], ...]
     try_s: float
     """What one alternative is expected to take, its start included."""
-    copies: int = 2
-    values: int = 2
-    text_settles: bool = False
-    """Whether other text ends a try, for then the knob is known to be alive."""
+    copies: int
+    values: int
+    """Alternatives a knob."""
+    glance_s: float | None = None
+    """What reading one page takes, start included, where that comes first; None where there is time for all."""
 
 
 def probe(
@@ -75,7 +77,8 @@ def probe(
 
     Knobs of `idle` are not tried, for the reason that stands there: they cannot act on these pages. Knobs that act
     only where another is set are tried with that set in the base as well. A knob's second value is tried only where
-    the first showed nothing. Raises TrialFailedError where `base` itself cannot be measured.
+    the first showed nothing. `progress` hears of a knob again where more was found out. Raises TrialFailedError where
+    `base` itself cannot be measured.
     """
     clock = Clock(budget_s)
     found: dict[str, Liveness] = {}
@@ -127,37 +130,72 @@ def _groups(space: Space, knobs: Sequence[Knob], base: Variant) -> list[Group]:
 
 
 def _lives(bench: Bench, group: Group, folder: Path, clock: Clock, share: float) -> Iterator[Liveness]:
-    """The knobs of a group one by one, in that share of the time that is left or as cheaply as can be."""
+    """The knobs of a group, in that share of the time that is left; one that is told twice is known better then."""
     if not clock.left_s():
         raise OutOfTimeError
     with Beside(bench, group.base, folder, clock) as beside:
+        reserve_s = (1 - share) * clock.left_s()
         scheme = _scheme(bench, group, beside, share * clock.left_s())
+        told: dict[str, Liveness] = {}
+        if scheme.glance_s is not None:
+            for life in _glances(beside, group, scheme.blocks[0][:1], scheme.glance_s, clock):
+                told[life.knob] = life
+                yield life
         known: Noise | None = None
         for knob in group.knobs:
+            before = told.get(knob.name)
+            if before and before.life is not Life.UNCLEAR:
+                continue
             tries = 1 if known else scheme.copies + 1
+            left_s = max(0.0, clock.left_s() - (0 if scheme.glance_s is None else reserve_s))
             if not group.variants[knob.name]:
                 yield group.untested(knob, "it has one value only")
-            elif (left_s := clock.left_s()) < tries * scheme.try_s:
-                yield group.untested(
-                    knob, f"it takes about {tries * scheme.try_s:.0f} s and {left_s:.0f} s were left"
-                )
-            else:
+            elif left_s >= tries * scheme.try_s:
                 known = known or noise(
                     [beside.copy(scheme.blocks) for _ in range(scheme.copies)], beside.texts
                 )
                 yield _life(beside, group, knob, scheme, known, clock)
+            elif not before:
+                yield group.untested(knob, _too_long(tries * scheme.try_s, left_s))
+
+
+def _glances(
+    beside: Beside, group: Group, pages: Sequence[int], glance_s: float, clock: Clock
+) -> Iterator[Liveness]:
+    """The knobs that may change the text, told by the text of `pages` alone."""
+    unsteady: set[str] | None = None
+    for knob in group.knobs:
+        if not knob.changes_text or not group.variants[knob.name]:
+            continue
+        needed_s = glance_s if unsteady is not None else 2 * glance_s
+        if (left_s := clock.left_s()) < needed_s:
+            yield group.untested(knob, _too_long(needed_s, left_s))
+            continue
+        if unsteady is None:
+            copy = beside.glance(group.base, pages)
+            if isinstance(copy, Failure):
+                raise TrialFailedError(copy)
+            unsteady = changed_pages(beside.texts, copy.texts)
+        value, variant = next(iter(group.variants[knob.name].items()))
+        outcome = beside.glance(variant, pages)
+        if isinstance(outcome, Failure):
+            step = Step(value, failure=f"{outcome.kind}: {outcome.message}")
+        else:
+            changed = len(changed_pages(beside.texts, outcome.texts) - unsteady)
+            step = Step(value, (Effect.TEXT,) if changed else (), pages_changed=changed)
+        yield Liveness(knob.name, group.base.settings[knob.name], group.condition, (step,))
+
+
+def _too_long(needed_s: float, left_s: float) -> str:
+    return f"it takes about {needed_s:.0f} s and {left_s:.0f} s were left for it"
 
 
 def _life(beside: Beside, group: Group, knob: Knob, scheme: Scheme, known: Noise, clock: Clock) -> Liveness:
     done: list[Step] = []
-
-    def settled(texts: Mapping[str, str]) -> bool:
-        return scheme.text_settles and bool(changed_pages(beside.texts, texts) - known.unsteady_pages)
-
     for value, variant in islice(group.variants[knob.name].items(), scheme.values):
         if done and clock.left_s() < scheme.try_s:
             break
-        outcome = beside.read(variant, scheme.blocks, settled)
+        outcome = beside.read(variant, scheme.blocks)
         if isinstance(outcome, Failure):
             done.append(Step(value, failure=f"{outcome.kind}: {outcome.message}"))
         else:
@@ -168,21 +206,23 @@ def _life(beside: Beside, group: Group, knob: Knob, scheme: Scheme, known: Noise
 
 
 def _scheme(bench: Bench, group: Group, beside: Beside, share_s: float) -> Scheme:
-    """All that there is to know where `share_s` seconds allow it, else the cheapest way to know something."""
+    """All that there is to know where `share_s` seconds allow it, else what can be known soonest first."""
     count = len(bench.pages)
-
-    def scheme(pages: Sequence[int], size: int) -> Scheme:
-        blocks = _dealt(pages, size)
-        block_s = size * beside.time_base(blocks[0][:1])
-        return Scheme(blocks, beside.start_s + 2 * BLOCKS * block_s)
-
     fair = random.Random(f"{bench.seed}/probe").sample(range(count), count)
-    thorough = scheme(fair, group.block_pages(2))
+    size = group.block_pages(2)
+    blocks = _dealt(fair, size)
+    thorough = Scheme(blocks, _try_s(beside, size, beside.time_base(blocks[0][:1])), copies=2, values=2)
     tries = thorough.copies + sum(map(len, group.variants.values()))
     if tries * thorough.try_s <= share_s:
         return thorough
-    short = scheme(_shortest(bench), group.block_pages(1))
-    return Scheme(short.blocks, short.try_s, copies=1, values=1, text_settles=True)
+    size = group.block_pages(1)
+    blocks = _dealt(_shortest(bench), size)
+    page_s = beside.time_base(blocks[0][:1])
+    return Scheme(blocks, _try_s(beside, size, page_s), copies=1, values=1, glance_s=beside.start_s + page_s)
+
+
+def _try_s(beside: Beside, pages: int, page_s: float) -> float:
+    return beside.start_s + 2 * BLOCKS * pages * page_s
 
 
 def _shortest(bench: Bench) -> list[int]:
