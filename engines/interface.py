@@ -226,6 +226,8 @@ class Engine(Protocol):
     `layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path) -> Iterable[Layer]` reads pages
     with the runtime's own profiler on, whose traces it may leave in `folder`; `checksums() -> Mapping[str, str]`
     gives the SHA-256 of each model file that is here, by name, where the versions of `packages()` do not imply it;
+    `absent(machine: Machine) -> Mapping[str, str]` names the parts of a usable engine that cannot run here, such as
+    runtimes, with the reason and the remedy; it imports nothing heavy;
     `compile_models() -> Sequence[str]` and `compile_facts(model: str, device: str) -> Iterator[Mapping]` tell what
     torch.compile does with each model.
     """

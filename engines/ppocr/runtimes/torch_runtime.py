@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ _SMALL_DETECTOR = (
     ((3, 192, 384, 2, False), (3, 384, 384, 1, True), (3, 384, 384, 1, False)),
 )
 _RECOGNITION_HEAD = "head.head.weight"
+_MODULES = ("torch", "transformers", "safetensors")
+_REMEDY = "run `pip install 'ocr-tune[torch]'`"
+
+
+def absence(machine: Machine) -> str | None:
+    """Why it cannot run here."""
+    del machine  # a CPU is enough; whether it has CUDA only PyTorch itself can tell
+    missing = [module for module in _MODULES if find_spec(module) is None]
+    return f"not installed: {', '.join(missing)}; {_REMEDY}" if missing else None
 
 
 def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
@@ -81,7 +91,7 @@ class TorchSession(Session):
             from safetensors.torch import load_file
         except ImportError as error:
             raise UnsupportedError(
-                "the runtime torch needs torch, transformers and safetensors: run `pip install 'ocr-tune[torch]'`"
+                f"the runtime torch needs torch, transformers and safetensors: {_REMEDY}"
             ) from error
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise UnsupportedError(f"PyTorch {torch.__version__} finds no CUDA here; choose --device cpu")

@@ -147,10 +147,10 @@ def test_the_doctor_says_of_each_knob_what_it_changed(pages: Path) -> None:
     assert done.returncode == 0, done.stderr
     knobs = {knob["knob"]: knob for knob in json.loads(done.stdout)["knobs"]}
     assert knobs["boost"]["verdict"] == "not tested"
-    assert knobs["boost"]["reason"] == "budget"
+    assert re.search("budget ended|takes about", knobs["boost"]["reason"])
     assert set(knobs) >= {"replicas", "page_ms", "garbled_pct"}
     spoken = tune("doctor", "--knobs", *ENGINE, "--data", pages, "--budget", "1s")
-    assert "not tested: budget" in spoken.stdout
+    assert "not tested: " in spoken.stdout
 
 
 def test_engines_data_and_doctor_answer_in_json() -> None:
