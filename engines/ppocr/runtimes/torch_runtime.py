@@ -70,6 +70,14 @@ def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
             when,
             changes_text=True,
         )
+        yield Knob(
+            f"{prefix}_pinned",
+            stage,
+            Choice((False, True)),
+            False,
+            "copy batches to the GPU from memory that is never swapped",
+            when,
+        )
 
 
 def open(path: Path, options: Settings, device: str) -> Session:
@@ -113,6 +121,7 @@ class TorchSession(Session):
             f"model_{name}": options[name] for name in ("compile", "fullgraph", "dynamic") if name in options
         }
         self._model = pytorch.compiled(model, chosen, "model")
+        self._pinned = bool(options.get("pinned")) and device.startswith("cuda")
         self._precision = None if options["autocast"] == "off" else getattr(torch, str(options["autocast"]))
         self.metadata = {}
 
@@ -131,7 +140,7 @@ class TorchSession(Session):
             torch.autocast(kind, self._precision, enabled=self._precision is not None),
         ):
             pixels = torch.from_numpy(x)
-            if kind == "cuda":
+            if self._pinned:
                 pixels = pixels.pin_memory()
             pixels = pixels.to(self._device, non_blocking=True, memory_format=self._layout)
             output: Tensor = self._model(pixels).last_hidden_state.float().cpu().numpy()
