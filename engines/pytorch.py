@@ -16,6 +16,7 @@ from engines.interface import (
     OutOfMemoryError,
     Settings,
     Stage,
+    StageTimer,
     UnsupportedError,
 )
 
@@ -84,6 +85,12 @@ def compiled(model: Any, settings: Settings, part: str) -> Any:
         fullgraph=bool(settings[f"{part}_fullgraph"]),
         dynamic=_DYNAMIC[str(settings[f"{part}_dynamic"])],
     )
+
+
+def watch(settings: Settings, timer: StageTimer) -> None:
+    """Let `timer` count what torch.compile does, where `settings` compile a model."""
+    if any(name.endswith("_compile") and mode != "off" for name, mode in settings.items()):
+        timer.watch(compilations)
 
 
 def compilations() -> dict[str, float]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from engines import pytorch
 from engines.interface import Layer, Machine, Page, Reader, Settings, StageTimer, UnsupportedError
 from engines.ppocr.download import fetch
 from engines.ppocr.knobs import knobs
@@ -99,10 +100,7 @@ def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]
         cv2.setNumThreads(int(settings["det_threads"]))
     try:
         reader = PpocrReader(settings, device, timer)
-        if any(settings.get(f"{part}_compile", "off") != "off" for part in ("det", "rec")):
-            from engines import pytorch
-
-            timer.watch(pytorch.compilations)
+        pytorch.watch(settings, timer)
         yield reader
     finally:
         cv2.setNumThreads(threads)
