@@ -1,12 +1,19 @@
 """The replay bench on tables drawn from a model: what it plays back, what it calls the truth, who wins."""
 
+import gzip
 import math
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import (
+    Literal,
+    NotRequired,  # pydantic takes that of typing from Python 3.12 on
+)
 
 import jiwer
 import pytest
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
 from harness.errors import UserError
 from harness.measure import Bench, SideFailedError
@@ -14,7 +21,7 @@ from harness.values import Failure, FailureKind, Measurement
 from tests.bench.replay import compare
 from tests.bench.replay.contenders import CONTENDERS, Result
 from tests.bench.replay.replayer import Replay, with_edits
-from tests.bench.replay.synthetic import synthetic_table
+from tests.bench.replay.synthetic import hard_table, synthetic_table
 from tests.bench.replay.table import Table, read_table, write_table
 
 TABLE = synthetic_table()
@@ -44,6 +51,47 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     for name in ("torn", "text", "missing"):
         with pytest.raises(UserError, match="not a replay table"):
             read_table(tmp_path / name)
+
+
+class _Times(TypedDict):
+    compilation_time: NotRequired[float]
+    runtimes: NotRequired[list[object]]
+    framework: NotRequired[float]
+    search_algorithm: NotRequired[float]
+    validation: NotRequired[float]
+
+
+class _Measured(TypedDict):
+    name: NotRequired[str]
+    value: NotRequired[float | str | list[object]]
+    unit: NotRequired[str]
+
+
+class _Result(TypedDict):
+    timestamp: NotRequired[str]
+    configuration: dict[str, object]
+    objectives: NotRequired[list[object]]
+    times: _Times
+    invalidity: Literal["timeout", "compile", "runtime", "correctness", "constraints", "correct"]
+    correctness: float
+    measurements: NotRequired[list[_Measured]]
+
+
+class _T4(TypedDict):
+    """What Kernel Tuner's schema of T4 results 1.0.0 asks for; it admits any key besides."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    schema_version: str
+    results: list[_Result]
+
+
+def test_a_table_is_a_file_of_the_t4_format(tmp_path: Path) -> None:
+    write_table(TABLE, tmp_path / "table")
+    document = TypeAdapter(_T4).validate_json(gzip.decompress((tmp_path / "table").read_bytes()))
+    assert document["schema_version"] == "1.0.0"
+    assert len(document["results"]) == len(TABLE.rows)
+    assert {result["invalidity"] for result in document["results"]} == {"correct", "runtime"}
 
 
 @pytest.mark.parametrize(("length", "edits"), [(10, 0), (10, 3), (10, 10), (10, 14), (1, 5)])
@@ -121,6 +169,62 @@ def test_a_contender_repeats_itself_by_its_seed_and_keeps_to_its_budget(name: st
     assert first == second
     assert first.spent_s <= budget_s
     assert first.trials > 2
+
+
+def test_pages_that_a_hopeless_variant_was_spared_are_made_up_for_from_the_baseline() -> None:
+    table = quiet(TABLE)
+    slow = table.space.variant({"batch": 1})
+    (whole,) = table.by_id[slow.id].rounds
+    model = table.by_id[table.baseline.id].rounds[0]
+    share = sum(whole.page_s[:4]) / sum(whole.page_s)
+    cut = replace(
+        whole,
+        wall_s=share * whole.wall_s,
+        page_s=whole.page_s[:4],
+        errors=whole.errors[:4],
+        stage_s={stage: share * seconds for stage, seconds in whole.stage_s.items()},
+        cut="5.0 times the time of the fastest so far",
+    )
+    rows = tuple(replace(row, rounds=(cut,)) if row.settings == slow.settings else row for row in table.rows)
+    (made_up,) = Table(table.head, rows).readings(Table(table.head, rows).by_id[slow.id])
+    assert made_up.page_s[:4] == whole.page_s[:4]
+    slower = sum(whole.page_s[:4]) / sum(model.page_s[:4])
+    assert made_up.page_s[4:] == pytest.approx([slower * seconds for seconds in model.page_s[4:]])
+    assert made_up.errors == (*whole.errors[:4], *model.errors[4:])
+    assert made_up.wall_s / sum(made_up.page_s) == pytest.approx(whole.wall_s / sum(whole.page_s))
+    assert sum(made_up.stage_s.values()) == pytest.approx(sum(made_up.page_s))
+
+
+def test_a_replay_tells_the_stages_of_its_pages(tmp_path: Path) -> None:
+    table = quiet(hard_table())
+    lab = Replay(table, 0)
+    outcome, _ = lab.measure(bench(lab, tmp_path), table.baseline, [range(len(lab.pages))], deadline_s=1e6)
+    assert isinstance(outcome, Measurement)
+    for page in outcome.pages:
+        assert sum(page.stage_s.values()) == pytest.approx(page.seconds)
+        assert page.stage_s["recognise"] > page.stage_s["detect"] > page.stage_s["decode"]
+
+
+def test_the_hard_table_has_what_its_model_promises() -> None:
+    table = hard_table()
+    known = compare.truth(table)
+    kinds = {r.failure.kind for row in table.rows for r in row.rounds if r.failure}
+    assert kinds == {FailureKind.OOM, FailureKind.CRASH}
+    assert 200 <= known.variants <= 600
+    assert known.near < 0.05 * known.variants
+    best = max((row for row in table.rows if compare.fits(table, row)), key=table.speed).settings
+    assert (best["replicas"], best["threads"], best["runtime"]) == (2, 1, "fast")
+
+
+def test_the_honesty_of_the_intervals_is_counted_over_all_budgets() -> None:
+    rows = [
+        compare.Summary("t", "this search", share, 1.0, 0.0, 0.0, 0, coverage=held, intervals=20)
+        for share, held in ((0.02, 0.9), (0.05, 1.0))
+    ]
+    (line,) = compare.honesty([*rows, compare.Summary("t", "grid", 0.05, 1.0, 0.0, 0.0, 0, None, 0)])
+    assert line.startswith("this search: 38 of 40 intervals")
+    assert "95.0%" in line
+    assert line.endswith("asked for: 93%")
 
 
 def test_the_whole_grid_with_all_the_time_and_no_noise_finds_the_optimum(tmp_path: Path) -> None:
