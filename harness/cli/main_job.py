@@ -2,7 +2,10 @@
 
 import math
 import secrets
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,7 +87,8 @@ def run(request: Request) -> int:
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:
         tuner = Tuner(task, folder, machine, display)
         study = tuner.run(earlier.trials if earlier else ())
-    write_outcome(study, folder)
+    with _to_the_end():
+        write_outcome(study, folder)
     if request.json:
         config = tuned_config(study)
         print_json({"run": str(folder.root), "config": config.model_dump(mode="json") if config else None})
@@ -148,6 +152,17 @@ def _header(request: Request, device: str, machine: Machine, loaded: LoadedData,
         rate=request.rate,
         price_per_hour=request.price_per_hour,
     )
+
+
+@contextmanager
+def _to_the_end() -> Iterator[None]:
+    """SIGINT and SIGTERM are ignored: what was found takes seconds to write, and half of it is no report."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def write_outcome(study: Study, folder: RunFolder) -> None:

@@ -41,7 +41,7 @@ def test_a_ladder_gives_every_rung_a_verdict_and_goes_on_after_a_crash(tmp_path:
     }
     assert rungs["told"]["reason"].startswith("None of these 8 pages is there twice")
     assert rungs["kept"]["quantity"] == "first page"
-    assert rungs["kept"]["gain"]["speedup"]["value"] > 3
+    assert rungs["kept"]["gain"]["speedup"]["value"] > 2
     assert len(rungs["started"]["gain"]["log_ratios"]) >= 2
     assert "absent" in rungs["gone"]["reason"]
     assert rungs["broken"]["failure"]["kind"] == "crash"
