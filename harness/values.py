@@ -159,6 +159,8 @@ class TrialResult:
     outcome: Measurement | Failure
     note: str = ""
     """Why it ended as it did, for people: "dropped after 4 pages: 38 % slower", ..."""
+    device: str = ""
+    """Of several devices, the one that measured it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,13 @@ from harness.acting import Traits, idle_knobs, searched
 from harness.cli.common import LoadedData, changed, load_data, print_json, stderr, thumbnail
 from harness.cli.tune import Request
 from harness.config import to_yaml
+from harness.devices import parse
 from harness.energy import EnergyMeter
 from harness.environments import recorded
 from harness.errors import UserError
 from harness.experiments import read_experiment
 from harness.hardware_rule import available_memory_gib, rule_for, suggestion
-from harness.machine import cautions, detect, fingerprint, resolve_device
+from harness.machine import cautions, detect, fingerprint
 from harness.outcome import comparison_of_best, tuned_config, unproven
 from harness.search import memory
 from harness.search.gate import Judgement
@@ -46,12 +47,14 @@ def run(request: Request) -> int:
     began = time.perf_counter()
     console = stderr()
     _check(request)
-    machine = detect()
-    device = resolve_device(request.device, machine)
+    whole = detect()
+    devices = parse(request.device, whole)
+    # What is tuned is the engine on one of them: the others only share the work.
+    device, machine = devices[0].name, replace(whole, cores=devices[0].seen_from(whole).cores)
     _check_objective(request, device, machine)
     space = Space.of(request.engine, device, machine)
     experiment = read_experiment(request.engine, device, machine).for_knobs(space.by_name)
-    guess = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
+    rule = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
     loaded = load_data(request.data, request.profile, console)
     traits = Traits.of(loaded.pages)
     experiment = searched(experiment, space, traits)
@@ -59,7 +62,8 @@ def run(request: Request) -> int:
         if name in (experiment.search or {}):
             console.print(f"[dim]{name} is not searched: {reason}", soft_wrap=True)
     folder = _folder(request)
-    header = _header(request, device, machine, loaded, time.perf_counter() - began)
+    named = ",".join(device.label for device in devices)
+    header = _header(request, named, machine, loaded, time.perf_counter() - began)
     earlier = folder.study() if request.resume and folder.study_json.exists() else None
     if earlier:
         _refuse_other(earlier, header)
@@ -78,12 +82,13 @@ def run(request: Request) -> int:
         memory.earlier_runs(folder.root.parent, folder.root), header, space, suggestions=_SUGGESTIONS
     )
     others += shared.suggestions(space, _SUGGESTIONS) if shared else []
-    # What was best here before comes first, then the guess from the hardware alone: each costs one trial, and what is
-    # searched must beat it.
+    # What was best here before comes first, then the guess from the hardware alone, on top of the most careful start,
+    # which hardly reads otherwise: where a slow engine leaves time for few trials, one of them can be proven.
+    guess = {**(experiment.start[-1] if experiment.start else {}), **rule}
     # A start may name what this machine lacks, such as weights or a build of a runtime.
     starts = [start for start in (*own, guess, *others, *experiment.start) if space.admits(start)]
     experiment = experiment.model_copy(update={"start": starts})
-    task = Task(header, loaded.pages, space, experiment, shared)
+    task = Task(header, loaded.pages, space, experiment, shared, devices)
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:
         tuner = Tuner(task, folder, machine, display)
         study = tuner.run(earlier.trials if earlier else ())
@@ -211,7 +216,6 @@ class Display:
     def __init__(self, console: Console, budget_s: float, spent_s: float, baseline: Variant) -> None:
         self._console = console
         self._baseline = baseline
-        self._trying = ""
         self._progress = Progress(
             TextColumn("{task.fields[phase]:<8}"),
             BarColumn(bar_width=24),
@@ -237,6 +241,7 @@ class Display:
         """A phase begins."""
         titles = {
             "baseline": "measuring the engine as shipped",
+            "devices": "are the devices equally fast while all of them work?",
             "search": "searching",
             "confirm": "proving the finalists side by side with the baseline, on unseen pages",
         }
@@ -245,8 +250,7 @@ class Display:
 
     def trial(self, number: int, variant: Variant, origin: str) -> None:
         """A trial begins."""
-        self._trying = changed(variant, self._baseline)
-        self._update(trying=f"#{number} {self._trying}"[:80])
+        self._update(trying=f"#{number} {changed(variant, self._baseline)}"[:80])
 
     def judged(self, judgement: Judgement, incumbent: Judgement | None) -> None:
         """A trial has ended: one line that stays."""
@@ -259,7 +263,8 @@ class Display:
             mark = "[green]" if judgement.feasible else "[yellow]" if judgement.likely else "[dim]"
             outcome = f"{mark}{math.exp(judgement.log_speedup):.2f}x{cer}[/]"
             outcome += f" ({trial.note})" if trial.note else ""
-        self._console.print(f"#{trial.number:<3} {outcome}  [dim]{self._trying}", soft_wrap=True)
+        tried = changed(trial.variant, self._baseline)
+        self._console.print(f"#{trial.number:<3} {outcome}  [dim]{tried}", soft_wrap=True)
         best = f"{math.exp(incumbent.log_speedup):.2f}x (#{incumbent.trial.number})" if incumbent else "-"
         self._update(best=best)
 

@@ -1,11 +1,14 @@
 """Where a search measures and whose clock it lives by: this machine, or a table of what one once did."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from harness import measure as live
 from harness.data import PageRef
+from harness.devices import Device
 from harness.measure import SLOWEST_PAGE_S, Bench
 from harness.search.calibration import calibrated
 from harness.search.plan import Split
@@ -15,6 +18,10 @@ from harness.values import Block, Failure, Measurement, Round, Variant
 
 class Lab(Protocol):
     """What a search asks of the world."""
+
+    @property
+    def label(self) -> str:
+        """The device that it measures on, where the user named several; else empty."""
 
     def now_s(self) -> float:
         """Seconds on a clock that only goes forward."""
@@ -41,7 +48,15 @@ class Lab(Protocol):
 
 
 class ThisMachine:
-    """Fresh processes on this machine, by the wall clock."""
+    """Fresh processes on this machine, or on one of several devices of it, by the wall clock."""
+
+    def __init__(self, device: Device | None = None) -> None:
+        self._device = device
+
+    @property
+    def label(self) -> str:
+        """As the user named the device."""
+        return self._device.label if self._device else ""
 
     def now_s(self) -> float:
         """The monotonic clock of this process."""
@@ -62,10 +77,24 @@ class ThisMachine:
         stop: Callable[[Sequence[Block]], str | None],
     ) -> tuple[Measurement | Failure, str]:
         """One variant alone."""
-        return live.measure(bench, variant, blocks, deadline_s=deadline_s, page_s=page_s, stop=stop)
+        with self._at(bench) as here:
+            moved = self._moved(variant)
+            return live.measure(here, moved, blocks, deadline_s=deadline_s, page_s=page_s, stop=stop)
 
     def interleaved_round(
         self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int
     ) -> Round:
         """Several side by side."""
-        return live.interleaved_round(bench, variants, pages, number)
+        with self._at(bench) as here:
+            return live.interleaved_round(here, [self._moved(variant) for variant in variants], pages, number)
+
+    @contextmanager
+    def _at(self, bench: Bench) -> Iterator[Bench]:
+        if self._device is None:
+            yield bench
+            return
+        with self._device.confined():
+            yield replace(bench, machine=self._device.seen_from(bench.machine))
+
+    def _moved(self, variant: Variant) -> Variant:
+        return replace(variant, device=self._device.name) if self._device else variant

@@ -46,6 +46,11 @@ class Replay:
             for p in shown
         )
 
+    @property
+    def label(self) -> str:
+        """A table is of one device."""
+        return ""
+
     def now_s(self) -> float:
         """What the replayed measurements took so far, in seconds; thinking is free."""
         return self._now_s
