@@ -281,6 +281,8 @@ class Study:
     """Pages a second that arrive, where the objective is `server`."""
     price_per_hour: float | None = None
     """Of the machine, where the objective is `cost`."""
+    noise_pct: float | None = None
+    """Standard deviation between trials of one variant here (A/A); None where there was no time to measure it."""
 
     @property
     def shipped(self) -> TrialResult | None:

@@ -10,7 +10,9 @@ from harness import measure as live
 from harness.data import PageRef
 from harness.devices import Device
 from harness.measure import SLOWEST_PAGE_S, Bench
+from harness.search import noise
 from harness.search.calibration import calibrated
+from harness.search.noise import Noise
 from harness.search.plan import Split
 from harness.space import Space
 from harness.values import Block, Failure, Measurement, Round, Variant
@@ -28,6 +30,18 @@ class Lab(Protocol):
 
     def prepared(self, space: Space, pages: Sequence[PageRef], split: Split) -> Space:
         """The space after the engine has seen what it may build models from."""
+
+    def noise(
+        self,
+        bench: Bench,
+        variant: Variant,
+        block: Sequence[int],
+        *,
+        key: str,
+        trial_s: float,
+        budget_s: float,
+    ) -> Noise | None:
+        """How much trials differ for nothing; None where that is not known. `key` names what it holds for."""
 
     def measure(
         self,
@@ -65,6 +79,25 @@ class ThisMachine:
     def prepared(self, space: Space, pages: Sequence[PageRef], split: Split) -> Space:
         """The space after the engine has kept a few pages of the search."""
         return calibrated(space, pages, split)
+
+    def noise(
+        self,
+        bench: Bench,
+        variant: Variant,
+        block: Sequence[int],
+        *,
+        key: str,
+        trial_s: float,
+        budget_s: float,
+    ) -> Noise | None:
+        """What an earlier run found, else what a few trials say where `budget_s`, in seconds, has room for them."""
+        if found := noise.known(key):
+            return found
+        with self._at(bench) as here:
+            found = noise.measured(here, self._moved(variant), block, trial_s=trial_s, budget_s=budget_s)
+        if found:
+            noise.keep(key, found)
+        return found
 
     def measure(
         self,

@@ -16,6 +16,8 @@ MOST_CONFIRM_SHARE = 0.5
 """Of the budget, for reading enough pages."""
 UTMOST_CONFIRM_SHARE = 0.65
 """Of the budget, where the engine is so slow that any proof at all takes more."""
+NOISE_SHARE = 0.05
+"""Of the budget, at the most: measuring how much trials differ for nothing, where no earlier run has."""
 DEVICES_SHARE = 0.1
 """Of the budget, at the most: telling whether several devices may measure at the same time."""
 REPORT_S = 5.0

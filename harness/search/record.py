@@ -12,6 +12,7 @@ from harness.machine import Caution
 from harness.measure import Bench
 from harness.search import gate
 from harness.search.gate import Judgement
+from harness.search.noise import Noise
 from harness.store import RunFolder
 from harness.values import Comparison, Failure, Measurement, Study, TrialResult, Variant
 
@@ -37,6 +38,7 @@ class Record:
         """Of the baseline and of the trials of the search."""
         self.comparisons: tuple[Comparison, ...] = header.comparisons
         self.best: Variant | None = header.best
+        self.noise: Noise | None = None
         self._cautions: list[str] = list(header.cautions)
         self._baseline: TrialResult | None = None
         self._scores: dict[int, list[PageScore]] = {}
@@ -51,6 +53,7 @@ class Record:
             trials=tuple(self.trials),
             comparisons=self.comparisons,
             best=self.best,
+            noise_pct=100 * self.noise.sd if self.noise else None,
             cautions=tuple(dict.fromkeys(self._cautions)),
         )
 

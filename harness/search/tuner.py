@@ -15,7 +15,7 @@ from harness.data import PageRef
 from harness.devices import Device
 from harness.errors import UserError
 from harness.experiments import Experiment
-from harness.machine import Caution
+from harness.machine import NOISY_PCT, Caution
 from harness.measure import block_pages
 from harness.objectives import THROUGHPUT
 from harness.search import gate, plan
@@ -24,6 +24,7 @@ from harness.search.disturbance import undisturbed
 from harness.search.gate import Judgement
 from harness.search.lab import Lab, ThisMachine
 from harness.search.lanes import Job, Lanes
+from harness.search.noise import UNKNOWN
 from harness.search.proposals import Proposals
 from harness.search.race import Race
 from harness.search.record import Record
@@ -112,6 +113,7 @@ class Tuner:
         self._space = self._lab.prepared(self._task.space, self._task.pages, self._split)
         self._record.recall(earlier)
         self._baseline()
+        self._noise()
         self._search()
         self._confirm()
         if self._record.best is None and self._record.baseline.number:
@@ -162,6 +164,22 @@ class Tuner:
         trial = job.run(self._lab)
         self._record.keep(trial)
         return trial
+
+    def _noise(self) -> None:
+        """How much trials differ for nothing: from an earlier run, or from trials of the baseline where they fit."""
+        record, header = self._record, self._task.header
+        base, baseline = record.baseline.variant, record.measured_baseline
+        block = self._split.search[: max(plan.BLOCK_PAGES, block_pages([base]))]
+        record.noise = self._lab.noise(
+            record.bench(self._folder.root / "noise"),
+            base,
+            block,
+            key="-".join((header.fingerprint, base.engine, header.objective, self._lab.label or base.device)),
+            trial_s=baseline.cold_start_s + len(block) / baseline.pages_per_second,
+            budget_s=min(self._left_s(), plan.NOISE_SHARE * header.budget_s),
+        )
+        if record.noise and 100 * record.noise.sd > NOISY_PCT:
+            record.warn(Caution.NOISY)
 
     def _search(self) -> None:
         record, baseline = self._record, self._record.measured_baseline
@@ -244,7 +262,8 @@ class Tuner:
         index = self._record.index
         sure = leader is not None and leader.feasible
         gain = math.exp(leader.log_speedup) if leader and sure else 1.0
-        race = Race(objective, gate.page_totals(baseline, objective), gain, sure)
+        noise = self._record.noise or UNKNOWN
+        race = Race(objective, gate.page_totals(baseline, objective), gain, sure, noise.sd)
         # Only the objective of time makes a hang of what takes longer than the best.
         slowest_s = max(page.seconds for page in baseline.pages) / (gain if objective is THROUGHPUT else 1.0)
         return self._job(

@@ -59,6 +59,18 @@ class Replay:
         """The space itself: models were built when the table was recorded."""
         return space
 
+    def noise(
+        self,
+        bench: Bench,
+        variant: Variant,
+        block: Sequence[int],
+        *,
+        key: str,
+        trial_s: float,
+        budget_s: float,
+    ) -> None:
+        """Not known beforehand."""
+
     def measure(
         self,
         bench: Bench,
