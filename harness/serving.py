@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from harness.values import PageRecord
 
 
-class Replica(Protocol):
+class Server(Protocol):
     """Who reads pages: takes as many as its window at once, and answers them in any order."""
 
     window: int
@@ -25,13 +25,13 @@ class Serving:
     """
 
     def __init__(
-        self, replicas: Sequence[Replica], indices: Sequence[int], arrivals_s: Sequence[float]
+        self, replicas: Sequence[Server], indices: Sequence[int], arrivals_s: Sequence[float]
     ) -> None:
         self._indices, self._arrivals_s = indices, arrivals_s
         self._coming = deque(range(len(indices)))
         self._waiting: deque[int] = deque()
         self._idle = list(replicas)
-        self._held: dict[Replica, list[int]] = {replica: [] for replica in replicas}
+        self._held: dict[Server, list[int]] = {replica: [] for replica in replicas}
         self._records: dict[int, PageRecord] = {}
 
     @property
@@ -54,7 +54,7 @@ class Serving:
             return self._arrivals_s[self._coming[0]]
         return None if len(self._idle) == len(self._held) else math.inf
 
-    def answered(self, replica: Replica, page: int, record: PageRecord, now_s: float) -> float:
+    def answered(self, replica: Server, page: int, record: PageRecord, now_s: float) -> float:
         """Keep the record of a page that a replica has read. Returns its latency since it arrived, in seconds."""
         place = next(place for place in self._held[replica] if self._indices[place] == page)
         self._held[replica].remove(place)
@@ -62,7 +62,7 @@ class Serving:
         self._records[place] = replace(record, seconds=latency_s, done_s=now_s)
         return latency_s
 
-    def free(self, replica: Replica) -> None:
+    def free(self, replica: Server) -> None:
         """The replica has answered all that it held."""
         self._idle.append(replica)
 

@@ -9,7 +9,6 @@ that crosses is a JSON line; a worker that dies is noticed by the end of its pip
 import contextlib
 import json
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,14 +29,12 @@ from harness.acting import refuse_copying
 from harness.counters import CounterSampler
 from harness.data import PageRef
 from harness.energy import EnergyMeter
+from harness.replica import Replica
 from harness.serving import Serving
 from harness.values import Block, CounterSample, Fact, Failure, FailureKind, Measurement, PageRecord, Variant
 
-_STDERR_TAIL_LINES = 20
-_STDERR_TAIL_BYTES = 8192
 _GRACE_S = 3.0
 _TOO_LATE = "still running at its deadline, so it was killed"
-_MAX_ANSWER_BYTES = 64 << 20
 _RECORD = TypeAdapter(PageRecord)
 
 
@@ -55,67 +52,6 @@ def core_shares(cores: Sequence[int], replicas: int) -> list[list[int]]:
         return [[cores[i % len(cores)]] for i in range(replicas)]
     edges = [round(i * len(cores) / replicas) for i in range(replicas + 1)]
     return [list(cores[low:high]) for low, high in pairwise(edges)]
-
-
-class _Worker:
-    """One replica: its process and the unread part of its answers."""
-
-    def __init__(
-        self, command: Sequence[str], stderr: Path, process_group: int, environment: Mapping[str, str]
-    ) -> None:
-        with stderr.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                process_group=process_group,
-                env=environment,
-            )
-        self.stderr = stderr
-        self.window = 1
-        self._buffer = b""
-        self.ended = False
-        os.set_blocking(self.answers.fileno(), False)
-
-    @property
-    def answers(self) -> IO[bytes]:
-        assert self.process.stdout is not None  # noqa: S101  it was asked for
-        return self.process.stdout
-
-    def send(self, message: dict[str, Any]) -> None:
-        assert self.process.stdin is not None  # noqa: S101  it was asked for
-        with contextlib.suppress(BrokenPipeError):  # its death is noticed where its answers end
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
-            self.process.stdin.flush()
-
-    def deal(self, queue: deque[int], count: int) -> None:
-        """Send the next `count` pages of the queue, or what is left of it."""
-        if pages := [queue.popleft() for _ in range(min(count, len(queue)))]:
-            self.send({"deal": pages})
-
-    def end(self) -> None:
-        """Say once a block that no more pages will come."""
-        if not self.ended:
-            self.ended = True
-            self.send({"end": True})
-
-    def receive(self) -> list[dict[str, Any]] | None:
-        """Whole messages that have arrived; None once the worker has gone."""
-        chunk = os.read(self.answers.fileno(), 1 << 20)
-        if not chunk:
-            return None
-        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-        if len(self._buffer) > _MAX_ANSWER_BYTES:
-            return None
-        return [json.loads(line) for line in lines]
-
-    def stderr_tail(self) -> tuple[str, ...]:
-        """The last lines of what it printed."""
-        with self.stderr.open("rb") as log:
-            log.seek(max(0, self.stderr.stat().st_size - _STDERR_TAIL_BYTES))
-            text = log.read().decode("utf-8", "replace")
-        return tuple(text.splitlines()[-_STDERR_TAIL_LINES:])
 
 
 class Session:
@@ -145,7 +81,7 @@ class Session:
         self._engine = variant.engine
         self._energy = EnergyMeter(variant.device, machine)
         self._replicas = int(variant.settings.get("replicas", 1))
-        self._workers: list[_Worker] = []
+        self._workers: list[Replica] = []
         self._blocks: list[Block] = []
         self._cold_start_s = 0.0
         self._build_s = 0.0
@@ -192,7 +128,7 @@ class Session:
             )
             stderr = self._folder / f"stderr-{number}.log"
             try:
-                self._workers.append(_Worker(command, stderr, group, self._environment()))
+                self._workers.append(Replica(command, stderr, group, self._environment()))
             except OSError as error:
                 if not self._workers:
                     message = f"the worker cannot be started with {command[0]}: {error.strerror}"
@@ -305,8 +241,7 @@ class Session:
         for worker in self._workers[1:]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, until - time.perf_counter()))
-        leader = self._workers[0].process
-        while time.perf_counter() < until and _exit_code(leader.pid, os.WNOHANG) is None:
+        while time.perf_counter() < until and self._workers[0].exit_code(os.WNOHANG) is None:
             time.sleep(0.01)
         self.kill()
         for worker in self._workers:
@@ -322,7 +257,7 @@ class Session:
 
     def peak_rss_mib(self) -> float | None:
         """The sum of the replicas' largest resident sets so far, in MiB; None where the kernel does not say."""
-        peaks = [_peak_rss_mib(worker.process.pid) for worker in self._workers]
+        peaks = [worker.peak_rss_mib() for worker in self._workers]
         known = [peak for peak in peaks if peak is not None]
         return sum(known) if known and len(known) == len(peaks) else None
 
@@ -384,7 +319,7 @@ class Session:
                             selector.unregister(worker.answers)
         return records
 
-    def _record(self, record: dict[str, Any], worker: _Worker, stage: str) -> PageRecord:
+    def _record(self, record: dict[str, Any], worker: Replica, stage: str) -> PageRecord:
         try:
             return _RECORD.validate_python(record)
         except ValidationError as error:
@@ -399,7 +334,7 @@ class Session:
             if not queue:
                 worker.end()
 
-    def _messages(self, worker: _Worker, stage: str) -> list[dict[str, Any]]:
+    def _messages(self, worker: Replica, stage: str) -> list[dict[str, Any]]:
         messages = worker.receive()
         if messages is None:
             self._raise_death(worker, stage)
@@ -408,35 +343,18 @@ class Session:
                 self._fail(FailureKind(failed["kind"]), failed["stage"], failed["message"], worker)
         return messages
 
-    def _fail(self, kind: FailureKind, stage: str, message: str, worker: _Worker | None = None) -> NoReturn:
+    def _fail(self, kind: FailureKind, stage: str, message: str, worker: Replica | None = None) -> NoReturn:
         tail = (worker or self._workers[0]).stderr_tail()
         raise TrialFailedError(Failure(kind, stage, message, tail))
 
-    def _raise_death(self, worker: _Worker, stage: str) -> NoReturn:
-        code = _exit_code(worker.process.pid, 0) or 0
+    def _raise_death(self, worker: Replica, stage: str) -> NoReturn:
+        code = worker.exit_code() or 0
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         killed = code == -signal.SIGKILL
         message = f"the process died of {name}" + (
             ", as the kernel does when memory runs out" if killed else ""
         )
         self._fail(FailureKind.OOM if killed else FailureKind.CRASH, stage, message, worker)
-
-
-def _peak_rss_mib(pid: int) -> float | None:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(found.group(1)) / 1024 if found else None
-
-
-def _exit_code(pid: int, flags: int) -> int | None:
-    """How a child ended, negative for a signal; None if it runs. The child is not reaped, so its number stays."""
-    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | flags)
-    if ended is None:
-        return None
-    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
 def _facts(
