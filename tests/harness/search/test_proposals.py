@@ -5,11 +5,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
 from engines.interface import Choice, Knob, Ordered, Setting
 from harness.experiments import Experiment
 from harness.search.gate import WORST, Judgement
-from harness.search.proposals import Proposals
+from harness.search.proposals import Proposal, Proposals, settings_of
+from harness.search.shared import Company
 from harness.space import Space
 from harness.values import Failure, FailureKind, Measurement, TrialResult, Variant
 
@@ -117,3 +119,36 @@ def test_of_an_open_choice_only_what_is_here_is_searched(tmp_path: Path) -> None
     experiment = Experiment(search={"model": ["tiny", "best", str(own)]})
     found = search(Proposals(space, experiment, f"sqlite:///{tmp_path / 'study.db'}", "s", seed=0), 6)
     assert {judgement.trial.variant.settings["model"] for judgement in found} == {"tiny", str(own)}
+
+
+def test_what_is_being_measured_is_not_proposed_again(tmp_path: Path) -> None:
+    """Several devices ask before anything was told."""
+    source = proposals(tmp_path)
+    asked = [source.ask(None) for _ in range(12)]
+    assert len({proposal.variant.id for proposal in asked if proposal}) == 12
+
+
+def test_a_trial_that_outlives_its_database_is_told_to_the_next_one(tmp_path: Path) -> None:
+    """Two devices measure while the database goes away."""
+
+    class Dying(Proposals):
+        def tell(self, proposal: Proposal, judgement: Judgement) -> None:
+            raise SQLAlchemyError("gone")
+
+    (tmp_path / "shared").mkdir()
+    storage = f"sqlite:///{tmp_path / 'shared' / 'study.db'}"
+    lost: list[str] = []
+    company = Company(
+        lambda: Dying(SPACE, Experiment(), storage, "s", seed=0),
+        lambda: proposals(tmp_path),
+        lambda: lost.append("storage"),
+    )
+    first, second = company.ask(None), company.ask(None)
+    assert first is not None
+    assert second is not None
+    for number, proposal in enumerate((first, second)):
+        company.tell(proposal, judgement(proposal.variant, number))
+    assert lost == ["storage"]
+    kept = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+    assert {settings_of(trial) == dict(first.variant.settings) for trial in kept} == {True, False}
+    assert len(kept) == 2
