@@ -61,7 +61,8 @@ def _log_ratios(
 ) -> Iterator[tuple[float, ...]]:
     """For each block, log(time in company / time of the first device alone) of every device."""
     draw = random.Random(f"{bench.seed}/company")
-    with ExitStack() as sessions, ThreadPoolExecutor(len(devices)) as pool:
+    # Sessions end before the threads that began them, whose death would kill their workers.
+    with ThreadPoolExecutor(len(devices)) as pool, ExitStack() as sessions:
 
         def opened(device: Device) -> Session:
             with device.confined():
