@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +30,7 @@ def main(spec_path: str, number: int) -> int:
     spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
     answers = _take_stdout()
     _die_with_parent()
+    _die_before_parent()
     cores = spec["cores"][number]
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
@@ -101,6 +103,12 @@ def _die_with_parent() -> None:
     """A killed parent must not leave an engine behind that heats the machine for the next measurement."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _die_before_parent() -> None:
+    """Where memory runs out, the kernel is to take the engine and not the process that keeps the results."""
+    with suppress(OSError):  # not Linux, or not allowed
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _send(answers: IO[str], message: dict[str, Any]) -> None:

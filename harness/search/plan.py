@@ -24,6 +24,8 @@ REPORT_S = 5.0
 """Kept back for writing the config and the report."""
 MAX_SEARCH_PAGES = 32
 BLOCK_PAGES = 4
+_HOPED_GAIN = 2.0
+"""Of a trial, before any has shown more."""
 MIN_CONFIRM_ROUNDS = 3
 MAX_CONFIRM_ROUNDS = 5
 ENOUGH_PAGES = 24
@@ -31,8 +33,8 @@ ENOUGH_PAGES = 24
 beyond the margin: more pages are better, and a slow baseline is what limits them."""
 _FEWEST_PAGES = 2
 """Of a round, for one process a core to have something to share out."""
-_HEADROOM = 1.2
-"""What a shared machine may take away on top."""
+_HEADROOM = 1.1
+"""What a shared machine may take away on top; rounds that run late are given fewer pages."""
 _WORTH_A_FINALIST = 0.7
 """Share of the pages that may be given up for one more finalist."""
 
@@ -126,6 +128,15 @@ def confirmation_s(budget_s: float, baseline_s: tuple[float, float]) -> float:
     least_s = _HEADROOM * MIN_CONFIRM_ROUNDS * 2 * (cold_s + _FEWEST_PAGES * page_s)
     shares = (CONFIRM_SHARE * budget_s, min(enough_s, MOST_CONFIRM_SHARE * budget_s))
     return max(*shares, min(least_s, UTMOST_CONFIRM_SHARE * budget_s)) + REPORT_S
+
+
+def first_block_s(baseline_s: tuple[float, float], gain: float) -> float:
+    """Seconds without which a trial tells nothing: its start and first block, when it is about `gain` times faster.
+
+    `baseline_s` as in `confirmation_s`.
+    """
+    cold_s, page_s = baseline_s
+    return cold_s + BLOCK_PAGES * page_s / max(gain, _HOPED_GAIN)
 
 
 def plan_confirmation(

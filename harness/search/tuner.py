@@ -189,15 +189,14 @@ class Tuner:
             if trial.phase == "search" or (trial.phase == "baseline" and record.baseline.number):
                 proposals.recall(record.judge(trial))
         lanes = Lanes(self._labs if self._undisturbed() else self._labs[:1])
-        page_s = 1 / baseline.pages_per_second
-        confirm_s = plan.confirmation_s(self._task.header.budget_s, (baseline.cold_start_s, page_s))
+        costs = (baseline.cold_start_s, 1 / baseline.pages_per_second)
+        confirm_s = plan.confirmation_s(self._task.header.budget_s, costs)
         with lanes:
             while True:
                 left_s = self._left_s() - confirm_s
                 leader = gate.incumbent(record.judgements)
                 gain = math.exp(leader.log_speedup) if leader else 1.0
-                # Without time for its first block a trial tells nothing.
-                more = lanes.free and left_s > baseline.cold_start_s + plan.BLOCK_PAGES * page_s / gain
+                more = lanes.free and left_s > plan.first_block_s(costs, gain)
                 if more and (proposal := proposals.ask(leader.trial.variant if leader else None)):
                     job = self._trial(proposal.variant, leader, left_s)
                     self._listener.trial(job.number, proposal.variant, proposal.origin)

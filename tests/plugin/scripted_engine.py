@@ -43,6 +43,9 @@ FAULTS = (
     "server_and_hang",
     "chatter",
     "spins",
+    "leaks",
+    "other_pages",
+    "empty",
     "needs_small_calls",
     "always_out_of_memory",
 )
@@ -118,6 +121,7 @@ class _Reader:
         self._timer = timer
         self._fault = str(settings["fault"])
         self._pages = 0
+        self._held = [""]
         timer.watch(lambda: {"pages_read": self._pages})
 
     def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
@@ -130,7 +134,12 @@ class _Reader:
                 _spin(seconds)
             else:
                 time.sleep(seconds)
-        texts = [PageText((Line(self._garbled(_text(page)), None, 1.0),)) for page in pages]
+        if self._fault == "empty":
+            return [PageText(()) for _ in pages]
+        own = [_text(page) for page in pages]
+        if self._fault == "other_pages":
+            own, self._held = [*self._held, *own[:-1]], own[-1:]
+        texts = [PageText((Line(self._garbled(text), None, 1.0),)) for text in own]
         return texts[1:] if self._fault == "one_text_too_few" else texts
 
     def _misbehave(self, pages: Sequence[Page]) -> None:
@@ -142,6 +151,9 @@ class _Reader:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._fault in {"hang", "server_and_hang"}:
             time.sleep(3600)
+        leaked = []
+        while self._fault == "leaks":
+            leaked.append(b"x" * (16 << 20))
         if self._fault == "wrong_type":
             self._garbled = lambda text: None  # type: ignore[method-assign,assignment,return-value]
         if self._fault == "always_out_of_memory" or (self._fault == "needs_small_calls" and len(pages) > 2):
