@@ -1,9 +1,10 @@
 """Exhaustive tables: what every variant of a grid did, round by round, so that a search can be replayed.
 
-The file is gzipped JSON after the T4 results format of the autotuning community
-(https://github.com/odgaard/TuningSchema, branch T4): `schema_version` and `results`, each with `timestamp`,
-`configuration`, `times`, `invalidity`, `correctness` and `measurements`. All times are seconds. What T4 has no
-place for stands beside it: `table` (machine, space, pages) and, for each result, `rounds`.
+The file is gzipped JSON in the T4 results format 1.0.0 of the autotuning community, as Kernel Tuner keeps it
+(https://github.com/KernelTuner/kernel_tuner, `kernel_tuner/schema/T4`): `schema_version` and `results`, each with
+`timestamp`, `configuration`, `times`, `invalidity`, `correctness` and `measurements`. All times are seconds;
+`framework` is the cold starts of all rounds together. What T4 has no place for stands beside it: `table` (machine,
+space, pages) and, for each result, `rounds`.
 """
 
 import gzip
@@ -219,7 +220,7 @@ def _result(row: Row) -> dict[str, Any]:
         "configuration": dict(row.settings),
         "times": {
             "compilation_time": row.build_s,
-            "framework": [reading.cold_start_s for reading in row.readings],
+            "framework": sum(reading.cold_start_s for reading in row.readings),
             "runtimes": walls,
         },
         "invalidity": _INVALIDITY[failed.kind] if failed else "correct",

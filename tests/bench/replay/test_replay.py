@@ -1,12 +1,15 @@
 """The replay bench on tables drawn from a model: what it plays back, what it calls the truth, who wins."""
 
+import gzip
 import math
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Literal, NotRequired, TypedDict
 
 import jiwer
 import pytest
+from pydantic import ConfigDict, TypeAdapter
 
 from harness.errors import UserError
 from harness.measure import Bench, SideFailedError
@@ -44,6 +47,47 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     for name in ("torn", "text", "missing"):
         with pytest.raises(UserError, match="not a replay table"):
             read_table(tmp_path / name)
+
+
+class _Times(TypedDict):
+    compilation_time: NotRequired[float]
+    runtimes: NotRequired[list[object]]
+    framework: NotRequired[float]
+    search_algorithm: NotRequired[float]
+    validation: NotRequired[float]
+
+
+class _Measured(TypedDict):
+    name: NotRequired[str]
+    value: NotRequired[float | str | list[object]]
+    unit: NotRequired[str]
+
+
+class _Result(TypedDict):
+    timestamp: NotRequired[str]
+    configuration: dict[str, object]
+    objectives: NotRequired[list[object]]
+    times: _Times
+    invalidity: Literal["timeout", "compile", "runtime", "correctness", "constraints", "correct"]
+    correctness: float
+    measurements: NotRequired[list[_Measured]]
+
+
+class _T4(TypedDict):
+    """What Kernel Tuner's schema of T4 results 1.0.0 asks for; it admits any key besides."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    schema_version: str
+    results: list[_Result]
+
+
+def test_a_table_is_a_file_of_the_t4_format(tmp_path: Path) -> None:
+    write_table(TABLE, tmp_path / "table")
+    document = TypeAdapter(_T4).validate_json(gzip.decompress((tmp_path / "table").read_bytes()))
+    assert document["schema_version"] == "1.0.0"
+    assert len(document["results"]) == len(TABLE.rows)
+    assert {result["invalidity"] for result in document["results"]} == {"correct", "runtime"}
 
 
 @pytest.mark.parametrize(("length", "edits"), [(10, 0), (10, 3), (10, 10), (10, 14), (1, 5)])
