@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install tune test check bench bench-search clean
+.PHONY: install tune test check bench bench-search bench-numerics clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,9 @@ bench: $(VENV)/.installed-test  ## measure the tool itself
 
 bench-search: $(VENV)/.installed-test  ## replay recorded tables: this search beside others, into build/search
 	$(BIN)/python -m tests.bench.replay.compare $(ARGS)
+
+bench-numerics: $(VENV)/.installed-test  ## what each runtime and precision reads, into build/numerics
+	$(BIN)/python -m tests.bench.numerics $(ARGS)
 
 clean:
 	rm -rf $(VENV)

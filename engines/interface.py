@@ -57,11 +57,21 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class PdfPage:
+    """A page of a PDF file, counted from 0."""
+
+    path: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page image: `pixels` is (height, width, 3) uint8, RGB, upright, contiguous."""
 
     id: str
     pixels: NDArray[np.uint8]
+    pdf: PdfPage | None = None
+    """Where it was rendered from, for engines that convert documents."""
 
 
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
@@ -137,6 +147,20 @@ class Knob:
     """Whether the text that is read may depend on it; if not, accuracy need not be measured again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a model as its runtime timed it, over all calls of a profile."""
+
+    model: str
+    name: str
+    kind: str
+    """The operator, such as Conv."""
+    kernel: str
+    """What ran it: the runtime's own name of a kernel or of a device."""
+    calls: int
+    total_ms: float
+
+
 def core_counts(cores: int) -> tuple[int, ...]:
     """Thread or stream counts worth trying on `cores` cores: 1, 2, 4, ... and `cores`."""
     counts = [1]
@@ -187,9 +211,14 @@ class Reader(Protocol):
 class Engine(Protocol):
     """The functions of an engine's module. Its name is the module's name.
 
-    Two more are optional: `fetch() -> Iterator[str]` downloads weights, and
+    More are optional: `fetch() -> Iterator[str]` downloads weights;
     `calibrate(pages: Iterable[Page]) -> Settings` keeps sample pages to build models from and returns the
-    settings that name them, which then hold for every variant of a run.
+    settings that name them, which then hold for every variant of a run;
+    `layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path) -> Iterable[Layer]` reads pages
+    with the runtime's own profiler on, whose traces it may leave in `folder`; `checksums() -> Mapping[str, str]`
+    gives the SHA-256 of each model file that is here, by name, where the versions of `packages()` do not imply it;
+    `compile_models() -> Sequence[str]` and `compile_facts(model: str, device: str) -> Iterator[Mapping]` tell what
+    torch.compile does with each model.
     """
 
     def summary(self) -> str:

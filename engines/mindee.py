@@ -33,7 +33,7 @@ from engines.interface import (
     UnsupportedError,
 )
 
-Part = Literal["detection", "recognition", "classification"]
+Part = Literal["detection", "recognition", "classification", "layout", "table_structure"]
 DEFAULTS: Mapping[Part, str] = {"detection": "fast_base", "recognition": "crnn_vgg16_bn"}
 ORIENTATION = ("mobilenet_v3_small_crop_orientation", "mobilenet_v3_small_page_orientation")
 _FILE_NAME = re.compile(r"[\w.]+-(?P<sha256>[0-9a-f]{8,})\.\w+$")
@@ -92,7 +92,7 @@ def architectures(library: str, part: Part) -> tuple[str, ...]:
         for node in ast.walk(tree):
             if (value := _assigned(node, "ARCHS")) is not None:
                 return tuple(ast.literal_eval(value))
-    return (DEFAULTS[part],)
+    return (DEFAULTS[part],) if part in DEFAULTS else ()
 
 
 @cache
@@ -137,23 +137,57 @@ def _entry(config: ast.expr, key: str) -> str | None:
     return None
 
 
+def default(library: str, part: Part) -> str:
+    """What `det_arch` or `reco_arch` is unless it is set: as shipped, or what the user's environment names."""
+    return os.environ.get(_variable(library, part)) or DEFAULTS[part]
+
+
+def _variable(library: str, part: Part) -> str:
+    return f"{library}_{'det' if part == 'detection' else 'reco'}_arch".upper()
+
+
+def chosen(library: str, part: Part, setting: Setting) -> tuple[str, Path | None]:
+    """The architecture that `ARCH` or `ARCH=PATH` names, and the file of the user's own weights.
+
+    Raises UnsupportedError where there is no such architecture or file.
+    """
+    name, _, path = str(setting).partition("=")
+    if name not in architectures(library, part):
+        known = ", ".join(architectures(library, part))
+        raise UnsupportedError(f"{library} has no {part} architecture {name!r}; choose one of {known}")
+    own = Path(path).expanduser() if path else None
+    if own is not None and not own.is_file():
+        raise UnsupportedError(f"there are no weights of {name} at {own}; name a file that exists")
+    return name, own
+
+
 def missing_defaults(library: str) -> str | None:
-    """Why the library cannot run as shipped: its default weights are not here. None where they are."""
-    absent = [
-        name
-        for part, name in DEFAULTS.items()
-        if name not in addresses(library, part) or not addresses(library, part)[name].file.is_file()
-    ]
-    return f"weights of {' and '.join(absent)} are not on this machine; {remedy(library)}" if absent else None
+    """Why the library cannot run by default: its weights are not here. None where they are."""
+    absent = []
+    for part in DEFAULTS:
+        try:
+            name, own = chosen(library, part, default(library, part))
+        except UnsupportedError as error:
+            return f"{error} ({_variable(library, part)})"
+        weight = addresses(library, part).get(name)
+        if own is None and (weight is None or not weight.file.is_file()):
+            absent.append(name)
+    if not absent:
+        return None
+    own_files = " and ".join(f"{_variable(library, part)}=ARCH=PATH" for part in DEFAULTS)
+    return (
+        f"weights of {' and '.join(absent)} are not on this machine; {remedy(library)}, "
+        f"or set {own_files} to files of your own"
+    )
 
 
-def fetch(library: str) -> Iterator[str]:
+def fetch(library: str, key: str = "url") -> Iterator[str]:
     """Bring the weights of every architecture into the library's cache; a sentence for each.
 
     Raises UnsupportedError at the first that the network does not bring.
     """
     for part in ("detection", "recognition", "classification"):
-        for weight in addresses(library, part).values():
+        for weight in addresses(library, part, key).values():
             if weight.file.is_file():
                 yield f"{weight.file.stem} is here: {weight.file}"
                 continue
@@ -167,25 +201,37 @@ def fetch(library: str) -> Iterator[str]:
             yield f"{weight.file.stem} fetched from {weight.url}"
 
 
-def needed(library: str, settings: Settings, key: str = "url") -> list[Weight]:
-    """The weights that settings need. Raises UnsupportedError where one is missing or wrong."""
-    names: list[tuple[Part, str]] = [
-        ("detection", str(settings["det_arch"])),
-        ("recognition", str(settings["reco_arch"])),
-    ]
-    if not settings["assume_straight_pages"]:
-        names += [
-            ("classification", name)
-            for name in ORIENTATION
-            if not settings[f"disable_{'crop' if 'crop' in name else 'page'}_orientation"]
-        ]
-    # FAST has no 8-bit weights: the library takes the others.
-    found = [
-        addresses(library, part, key).get(name) or addresses(library, part)[name] for part, name in names
-    ]
-    for weight in found:
-        weight.check()
-    return found
+def needed(library: str, settings: Settings, key: str = "url") -> tuple[Path, Path]:
+    """The files of the detector and the reader that settings name, the user's own or the library's.
+
+    Raises UnsupportedError where one, or one that finds directions, is missing or is not what its name says.
+    """
+    parts: tuple[tuple[Part, Setting], ...] = (
+        ("detection", settings["det_arch"]),
+        ("recognition", settings["reco_arch"]),
+    )
+    files = []
+    for part, setting in parts:
+        name, own = chosen(library, part, setting)
+        if own is None:
+            # FAST has no 8-bit weights: the library takes the others.
+            weight = addresses(library, part, key).get(name) or addresses(library, part)[name]
+            weight.check()
+            own = weight.file
+        files.append(own)
+    for name in _directions(library, settings):
+        addresses(library, "classification")[name].check()
+    detector, reader = files
+    return detector, reader
+
+
+def _directions(library: str, settings: Settings) -> tuple[str, ...]:
+    """The models that turn words and pages upright, as far as the library loads them."""
+    if settings["assume_straight_pages"]:
+        return ()
+    words, pages = settings["disable_crop_orientation"], settings["disable_page_orientation"]
+    disabled = (words, words if library == "onnxtr" else pages)  # OnnxTR 0.9 looks at the one switch for both
+    return tuple(name for name, off in zip(ORIENTATION, disabled, strict=True) if not off)
 
 
 def knobs(library: str, reco_bs: int) -> tuple[Knob, ...]:
@@ -195,8 +241,8 @@ def knobs(library: str, reco_bs: int) -> tuple[Knob, ...]:
     reads, either = partial(Knob, changes_text=True), Choice((False, True))
     rotated = partial(reads, when={"assume_straight_pages": (False,)})
     return (
-        reads("det_arch", "detect", _offered(library, "detection"), DEFAULTS["detection"], "detection model"),
-        reads("reco_arch", "recognise", _offered(library, "recognition"), DEFAULTS["recognition"], "its reader"),
+        _model_knob(library, "detection"),
+        _model_knob(library, "recognition"),
         reads("det_bs", "detect", batches, 2, "pages in one batch"),
         reads("reco_bs", "recognise", lines, reco_bs, "words in one batch"),
         reads("assume_straight_pages", "detect", either, True, "boxes are upright: no rotation is looked for"),
@@ -205,9 +251,16 @@ def knobs(library: str, reco_bs: int) -> tuple[Knob, ...]:
     )  # fmt: skip
 
 
-def _offered(library: str, part: Part) -> Choice:
+def _model_knob(library: str, part: Part) -> Knob:
+    shipped = default(library, part)
     here = [name for name, weight in addresses(library, part).items() if weight.file.is_file()]
-    return Choice(tuple(here) if DEFAULTS[part] in here else architectures(library, part))
+    offered = here if shipped in here else architectures(library, part)
+    # Where the environment names own weights, the others are no alternative to them.
+    choice = Choice((shipped,)) if "=" in shipped else Choice(tuple(offered), open=True)
+    help_ = f"{part} model; ARCH=PATH names weights of your own"
+    if part == "detection":
+        return Knob("det_arch", "detect", choice, shipped, help_, changes_text=True)
+    return Knob("reco_arch", "recognise", choice, shipped, help_, changes_text=True)
 
 
 def arguments(settings: Settings) -> dict[str, Setting]:

@@ -2,13 +2,14 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import cast
 
 import engines
-from engines.interface import Engine, Page, Settings
+from engines.interface import Engine, Layer, Page, Settings
 
 ENTRY_POINT_GROUP = "ocr_tune.engines"
 _NOT_ENGINES = {"interface", "mindee", "pytorch", "registry", "weights"}
@@ -52,7 +53,26 @@ def calibrate(name: str, pages: Iterable[Page]) -> Settings:
     return {} if step is None else cast("Settings", step(pages))
 
 
-def compile_matrix(name: str, device: str) -> Iterator[Mapping[str, object]] | None:
-    """What the engine's `compile_matrix` function measures, a row a model; None where it has none."""
-    measure = getattr(load(name), "compile_matrix", None)
-    return None if measure is None else measure(device)
+def checksums(engine: Engine) -> Mapping[str, str]:
+    """SHA-256 of the model files that the engine's `checksums` function finds here, by name; none without one."""
+    found = getattr(engine, "checksums", None)
+    return {} if found is None else cast("Mapping[str, str]", found())
+
+
+def layers(
+    name: str, settings: Settings, device: str, pages: Sequence[Page], folder: Path
+) -> Iterable[Layer]:
+    """The layers that the engine's `layers` function timed, its traces in `folder`; none without one."""
+    step = getattr(load(name), "layers", None)
+    return () if step is None else cast("Iterable[Layer]", step(settings, device, pages, folder))
+
+
+def compile_models(name: str) -> Sequence[str] | None:
+    """The models that the engine's `compile_facts` measures; None where it has none."""
+    step = getattr(load(name), "compile_models", None)
+    return None if step is None else cast("Sequence[str]", step())
+
+
+def compile_facts(name: str, model: str, device: str) -> Iterator[Mapping[str, object]]:
+    """What torch.compile does with one of those models on `device`, as it is found."""
+    return cast("Iterator[Mapping[str, object]]", load(name).compile_facts(model, device))  # type: ignore[attr-defined]

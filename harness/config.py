@@ -92,6 +92,8 @@ class ConstraintsMet(_Strict):
     max_cer_increase: float
     max_p95_ms: float | None = None
     max_memory_mib: float | None = None
+    max_p99_ms: float | None = None
+    max_gpu_memory_mib: float | None = None
 
 
 class TunedConfig(_Strict):
@@ -103,6 +105,8 @@ class TunedConfig(_Strict):
     settings: dict[str, Setting]
     created: str | None = None
     objective: str | None = None
+    rate: float | None = None
+    price_per_hour: float | None = None
     machine: MachineFacts | None = None
     data: list[DataFacts] = []
     evidence: Evidence | None = None
@@ -171,7 +175,7 @@ def load(path: str | Path, machine: Machine | None = None) -> Iterator[Reader]:
     engine = environments.find(config.engine, here)
     if reason := engine.unusable(here):
         raise UserError(f"engine {config.engine!r} cannot be used here: {reason}")
-    if config.machine and config.machine.fingerprint != fingerprint(here, environments.versions_of(engine)):
+    if config.machine and config.machine.fingerprint != fingerprint(here, environments.recorded(engine)):
         warnings.warn(f"{path} was made on another machine: {config.machine.cpu_model}", stacklevel=3)
     with engine.open(config.settings, config.device, StageTimer()) as reader:
         yield reader

@@ -76,7 +76,7 @@ class ForeignEngine:
         return _ask(self.name, self.python, self.machine).packages
 
     def versions(self) -> dict[str, str]:
-        """Versions of its packages and of Python in its environment."""
+        """Versions of its packages and of Python, and a checksum of its weights, in its environment."""
         return dict(_ask(self.name, self.python, self.machine).versions)
 
     def unusable(self, machine: Machine) -> str | None:
@@ -116,6 +116,12 @@ def versions_of(engine: Engine) -> dict[str, str]:
     if isinstance(engine, ForeignEngine):
         return engine.versions()
     return describe.versions(engine.packages())
+
+
+def recorded(engine: Engine) -> dict[str, str]:
+    """What decides how fast an engine is and what it reads: versions, the tool's too, and a checksum of weights."""
+    own = engine.versions() if isinstance(engine, ForeignEngine) else describe.recorded(engine)
+    return {**own, **describe.versions(["ocr-tune"])}
 
 
 def fetch(name: str) -> Iterator[str] | None:

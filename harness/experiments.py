@@ -1,5 +1,6 @@
 """Search spaces as data: `experiments/search/ENGINE.yaml` says what is searched and where a search starts."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 import yaml
@@ -25,6 +26,17 @@ class Experiment(BaseModel):
     start: Annotated[
         list[dict[str, Setting]], Field(description="settings to try first, best guess first")
     ] = []
+    optional: Annotated[
+        list[str], Field(description="knobs that the engine leaves out where they would do nothing")
+    ] = []
+
+    def for_knobs(self, names: Collection[str]) -> "Experiment":
+        """The same without the optional knobs that are not among `names`."""
+        absent = {*self.optional} - {*names}
+        starts = [
+            {knob: value for knob, value in start.items() if knob not in absent} for start in self.start
+        ]
+        return self.model_copy(update={"start": starts})
 
 
 def read_experiment(engine: str, machine: Machine) -> Experiment:
@@ -45,4 +57,5 @@ def read_experiment(engine: str, machine: Machine) -> Experiment:
         search=read.search
         and {knob: [meant(value) for value in values] for knob, values in read.search.items()},
         start=[{knob: meant(value) for knob, value in start.items()} for start in read.start],
+        optional=read.optional,
     )

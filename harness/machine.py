@@ -193,11 +193,19 @@ class Caution(StrEnum):
         "no_ground_truth",
         "The pages have no text to compare with: CER is the difference from the baseline's own output.",
     )
+    IDLE_SETTING = (
+        "idle_setting",
+        "A setting cannot act on these pages: leave it out, or measure on pages that it is for.",
+    )
     STAND_IN = (
         "stand_in",
         "The engine as shipped fails here: speed and CER are compared with a start that works in its place.",
     )
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
+    STORAGE_LOST = (
+        "storage_lost",
+        "The shared database went away and the run went on alone: give --resume --storage to share its trials.",
+    )
     INTERRUPTED = "interrupted", "The run was stopped before the end of its budget: go on with --resume."
 
     @property

@@ -18,6 +18,8 @@ from harness import stats
 from harness.accuracy.bootstrap import cer_increase, cer_interval
 from harness.accuracy.scores import PageScore, score_page
 from harness.data import PageRef
+from harness.objectives import THROUGHPUT, Objective
+from harness.scenarios import Traffic, poisson_arrivals_s
 from harness.session import Session, TrialFailedError
 from harness.values import (
     Block,
@@ -54,6 +56,24 @@ class Bench:
     folder: Path
     machine: Machine
     seed: int = 0
+    objective: Objective = THROUGHPUT
+
+    def read(self, session: Session, indices: Sequence[int], deadline_s: float) -> Block:
+        """Let an opened session read pages as the objective's scenario sends them.
+
+        Arrivals depend on seed, rate and pages alone: every side of a comparison gets the same. `deadline_s` is the
+        time allowed, in seconds, after the last arrival. Raises TrialFailedError.
+        """
+        scenario = self.objective.scenario
+        match scenario.traffic:
+            case Traffic.OFFLINE:
+                return session.read(indices, deadline_s)
+            case Traffic.SINGLE:
+                return session.read_singly(indices, deadline_s)
+            case Traffic.SERVER:
+                seed = f"{self.seed}/arrivals/{','.join(map(str, indices))}"
+                arrivals_s = poisson_arrivals_s(scenario.rate, len(indices), seed)
+                return session.serve(indices, arrivals_s, deadline_s)
 
     def score(self, records: Sequence[PageRecord]) -> list[PageScore]:
         """The accuracy of each page record."""
@@ -102,7 +122,7 @@ def measure(
             session.start(warmup_pages(warmup, len(bench.pages)), clock.left(OPEN_S))
             done: list[Block] = []
             for block in blocks:
-                done.append(session.read(block, clock.left(page_s * len(block))))
+                done.append(bench.read(session, block, clock.left(page_s * len(block))))
                 if reason := stop(done):
                     note = reason
                     break
@@ -133,7 +153,9 @@ def interleaved_round(
     """
     draw = random.Random(f"{bench.seed}/{number}")
     sides = list(range(len(variants)))
-    size = min(block_pages(variants), len(pages))
+    # A queue needs time to build up: a server gets all pages of the round as one stream.
+    served = bench.objective.scenario.traffic is Traffic.SERVER
+    size = len(pages) if served else min(block_pages(variants), len(pages))
     blocks: list[list[Block]] = [[] for _ in sides]
     with ExitStack() as stack:
         sessions = [
@@ -163,14 +185,14 @@ def interleaved_round(
             block = pages[start:end]
             for side in draw.sample(sides, len(sides)):
                 try:
-                    blocks[side].append(sessions[side].read(block, SLOWEST_PAGE_S * len(block)))
+                    blocks[side].append(bench.read(sessions[side], block, SLOWEST_PAGE_S * len(block)))
                 except TrialFailedError as failed:
                     raise SideFailedError(side, failed.failure) from failed
         peaks = tuple(session.peak_rss_mib() for session in sessions)
     ratios = tuple(
         stats.round_value(
             [
-                math.log(first.wall_s / other.wall_s)
+                math.log(bench.objective.total([first]) / bench.objective.total([other]))
                 for first, other in zip(blocks[0], blocks[side], strict=True)
             ]
         )

@@ -117,6 +117,17 @@ def state(index: int) -> tuple[int, int] | None:
     return reasons, sum(process.pid != os.getpid() for process in processes)
 
 
+def energy_j(index: int) -> float | None:
+    """What a GPU has used since its driver was loaded, in joules; None where the driver does not say."""
+    nvml = library()
+    if isinstance(nvml, str):
+        return None
+    try:
+        return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handles(nvml)[index]) / 1000)
+    except nvml.NVMLError:
+        return None
+
+
 class GpuCounters:
     """Counters of one GPU, whoever uses it. `absent` names those that cannot be read, with the reason."""
 

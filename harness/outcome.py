@@ -87,6 +87,8 @@ def tuned_config(study: Study) -> TunedConfig | None:
         settings=dict(study.best.settings),
         created=study.created,
         objective=study.objective,
+        rate=study.rate,
+        price_per_hour=study.price_per_hour,
         machine=MachineFacts(
             fingerprint=study.fingerprint,
             cpu_model=study.machine.cpu_model,
@@ -104,6 +106,8 @@ def tuned_config(study: Study) -> TunedConfig | None:
             max_cer_increase=study.constraints.max_cer_increase,
             max_p95_ms=study.constraints.max_p95_ms,
             max_memory_mib=study.constraints.max_memory_mib,
+            max_p99_ms=study.constraints.max_p99_ms,
+            max_gpu_memory_mib=study.constraints.max_gpu_memory_mib,
         ),
         alternatives=[
             Alternative(

@@ -6,29 +6,29 @@ the check that an engine answered with one text per page. Its settings are knobs
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
-
-import numpy as np
-from numpy.typing import NDArray
 
 from engines.interface import (
     Choice,
     Knob,
+    Line,
     Machine,
     Ordered,
     OutOfMemoryError,
     Page,
     PageText,
+    PdfPage,
     Reader,
     Settings,
     StageTimer,
 )
+from harness.data.decode import Picture
 from harness.values import PageRecord
 
-Decode = Callable[[int], NDArray[np.uint8]]
+Decode = Callable[[int], Picture | PageText]
 
 
 class InvalidOutputError(Exception):
@@ -71,6 +71,7 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
             "threads that decode pages ahead, in each replica",
             when={"prefetch": tuple(range(1, 65))},
         ),
+        *_pixels(),
         Knob(
             "slowdown_pct",
             "pipeline",
@@ -81,18 +82,60 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
     )
 
 
+def _pixels() -> tuple[Knob, ...]:
+    """Settings that save work before the engine sees a page. Boxes are in pixels of the whole page all the same."""
+    return (
+        Knob(
+            "jpeg_side",
+            "decode",
+            Ordered((0, 640, 960, 1280, 1600, 2000, 2560), high=65_535),
+            0,
+            "JPEG pages are decoded at the smallest scale of libjpeg (1/8, 1/4, 1/2) whose longer side keeps at "
+            "least so many pixels; 0 decodes them whole",
+            changes_text=True,
+        ),
+        Knob(
+            "pdf_side",
+            "decode",
+            Ordered((0, 960, 1280, 1600, 2000, 2560, 3200), high=10_000),
+            0,
+            "pixels of the longer side at which PDF pages are rendered; 0 takes the resolution of the data set",
+            changes_text=True,
+        ),
+        Knob(
+            "grey",
+            "decode",
+            Choice((False, True)),
+            False,
+            "decode pages in shades of grey, which JPEG gives without computing colours, shown in all three channels",
+            changes_text=True,
+        ),
+        Knob(
+            "use_text_layer",
+            "decode",
+            Choice((False, True)),
+            False,
+            "PDF pages with a text layer give that text and are not read at all; for production, never searched",
+            changes_text=True,
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Decoded:
+    """A page that is ready for the engine, or one without a picture that needs it no more."""
+
     index: int
-    page: Page | None
     submitted_s: float
     decode_s: float
+    picture: Picture | None = None
+    lines: tuple[Line, ...] = ()
     error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Feeds one reader. `page_ids[i]` names page i and `decode(i)` gives its pixels."""
+    """Feeds one reader. `page_ids[i]` names page i; `decode(i)` gives its pixels, or its text where that is known."""
 
     reader: Reader
     timer: StageTimer
@@ -104,6 +147,8 @@ class Pipeline:
     prefetch: int
     decode_threads: int
     slowdown_pct: float = 0.0
+    pdfs: Mapping[int, PdfPage] = field(default_factory=dict)
+    """Of the pages that are rendered from PDFs, the places that they come from."""
 
     @classmethod
     def of(
@@ -115,6 +160,7 @@ class Pipeline:
         page_ids: Sequence[str],
         decode: Decode,
         page_error: type[Exception],
+        pdfs: Mapping[int, PdfPage],
     ) -> "Pipeline":
         """The pipeline that complete `settings` describe."""
         return cls(
@@ -127,6 +173,7 @@ class Pipeline:
             prefetch=int(settings["prefetch"]),
             decode_threads=int(settings.get("decode_threads", 1)),
             slowdown_pct=float(settings.get("slowdown_pct", 0)),
+            pdfs=pdfs,
         )
 
     @property
@@ -139,9 +186,9 @@ class Pipeline:
         decoded = self._ahead(indices) if self.prefetch else map(self._decode, indices)
         while call := list(islice(decoded, self.pages_per_call)):
             for item in call:
-                if item.page is None:
-                    yield item.index, self._failed(item, item.error or "not decoded")
-            yield from self._call([item for item in call if item.page is not None], retreats=0)
+                if item.picture is None:
+                    yield item.index, self._unread(item)
+            yield from self._call([item for item in call if item.picture is not None], retreats=0)
 
     def _ahead(self, indices: Iterable[int]) -> Iterator[_Decoded]:
         waiting: deque[Future[_Decoded]] = deque()
@@ -156,22 +203,30 @@ class Pipeline:
     def _decode(self, index: int) -> _Decoded:
         start = time.perf_counter()
         try:
-            page = Page(self.page_ids[index], self.decode(index))
+            found = self.decode(index)
         except self.page_error as error:
-            return _Decoded(index, None, start, time.perf_counter() - start, str(error))
-        return _Decoded(index, page, start, time.perf_counter() - start)
+            return _Decoded(index, start, time.perf_counter() - start, error=str(error) or "not decoded")
+        decode_s = time.perf_counter() - start
+        if isinstance(found, PageText):
+            return _Decoded(index, start, decode_s, lines=found.lines)
+        return _Decoded(index, start, decode_s, found)
 
     def _call(self, items: Sequence[_Decoded], retreats: int) -> Iterator[tuple[int, PageRecord]]:
         if not items:
             return
-        pages = [item.page for item in items if item.page is not None]
+        pictures = [item.picture for item in items if item.picture is not None]
+        pages = [
+            Page(self.page_ids[item.index], picture.pixels, self.pdfs.get(item.index))
+            for item, picture in zip(items, pictures, strict=True)
+        ]
         began = time.perf_counter()
         try:
             texts = self.reader.read(pages)
         except OutOfMemoryError as error:
             self.timer.take()
             if len(items) == 1:
-                yield items[0].index, self._failed(items[0], f"out of memory: {error}", retreats)
+                failed = replace(items[0], error=f"out of memory: {error}")
+                yield failed.index, self._unread(failed, retreats)
                 return
             half = len(items) // 2
             yield from self._call(items[:half], retreats + 1)
@@ -180,7 +235,8 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001  one page that an engine cannot read must not end the trial
             self.timer.take()
             if len(items) == 1:
-                yield items[0].index, self._failed(items[0], f"{type(error).__name__}: {error}", retreats)
+                failed = replace(items[0], error=f"{type(error).__name__}: {error}")
+                yield failed.index, self._unread(failed, retreats)
                 return
             for item in items:
                 yield from self._call([item], retreats)
@@ -189,12 +245,12 @@ class Pipeline:
         self._slow_down(began, items)
         done = time.perf_counter()
         stages = {name: seconds / len(items) for name, seconds in self.timer.take().items()}
-        for item, text in zip(items, texts, strict=True):
+        for item, picture, text in zip(items, pictures, texts, strict=True):
             yield (
                 item.index,
                 PageRecord(
                     page_id=self.page_ids[item.index],
-                    lines=text.lines,
+                    lines=tuple(map(picture.on_page, text.lines)),
                     seconds=done - item.submitted_s,
                     stage_s={"decode": item.decode_s, **stages},
                     retreats=retreats,
@@ -210,13 +266,14 @@ class Pipeline:
         while time.perf_counter() < now + self.slowdown_pct / 100 * cost_s:
             pass  # busy as a slower program would be: sleeping would leave the core to the other side
 
-    def _failed(self, item: _Decoded, error: str, retreats: int = 0) -> PageRecord:
+    def _unread(self, item: _Decoded, retreats: int = 0) -> PageRecord:
+        """The record of a page that the engine gave no text of: it failed, or brought its text along."""
         return PageRecord(
             page_id=self.page_ids[item.index],
-            lines=(),
+            lines=item.lines,
             seconds=time.perf_counter() - item.submitted_s,
             stage_s={"decode": item.decode_s},
-            error=error,
+            error=item.error,
             retreats=retreats,
         )
 

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import TypeVar
 
 from engines.interface import Choice, Knob, Setting
@@ -45,16 +46,20 @@ def probe(
     base: Variant,
     *,
     budget_s: float,
+    idle: Mapping[str, str] = MappingProxyType({}),
     progress: Callable[[Liveness], None] = lambda _: None,
 ) -> tuple[Liveness, ...]:
     """Every knob of `space`, one value away from `base`, until `budget_s` seconds are spent.
+
+    Knobs of `idle` are not tried, for the reason that stands there: they cannot act on these pages.
 
     Knobs that act only where another is set are tried with that set in the base as well. A knob's second value is
     tried only where the first showed nothing. Raises TrialFailedError where `base` itself cannot be measured.
     """
     clock = _Clock(budget_s)
     found: list[Liveness] = []
-    for number, (variant, knobs) in enumerate(_groups(space, base)):
+    tried = [knob for knob in space.knobs if knob.name not in idle]
+    for number, (variant, knobs) in enumerate(_groups(space, tried, base)):
         condition = _condition(base, variant)
         folder = bench.folder / f"group-{number:02d}"
         try:
@@ -73,15 +78,16 @@ def probe(
     reached = {life.knob for life in found}
     for knob in space.knobs:
         if knob.name not in reached:
-            found.append(Liveness(knob.name, knob.default, {}, (), "its condition cannot be met here"))
+            why = idle.get(knob.name, "its condition cannot be met here")
+            found.append(Liveness(knob.name, knob.default, {}, (), why))
     order = {knob.name: place for place, knob in enumerate(space.knobs)}
     return tuple(sorted(found, key=lambda life: order[life.knob]))
 
 
-def _groups(space: Space, base: Variant) -> list[tuple[Variant, list[Knob]]]:
+def _groups(space: Space, knobs: Sequence[Knob], base: Variant) -> list[tuple[Variant, list[Knob]]]:
     """Knobs by the base that they need, those of `base` itself first. Knobs of the pipeline need longer blocks."""
     groups: dict[tuple[Variant, bool], list[Knob]] = {}
-    for knob in space.knobs:
+    for knob in knobs:
         variant = with_condition(space, base, knob)
         if variant is not None:
             groups.setdefault((variant, queues(knob)), []).append(knob)
@@ -159,7 +165,7 @@ def alternatives(knob: Knob, base: Setting) -> tuple[Setting, ...]:
 
 def queues(knob: Knob) -> bool:
     """Whether the knob is about several pages at a time, so that one page alone would not show what it does."""
-    return knob.stage in ("pipeline", "decode")
+    return knob.stage == "pipeline"
 
 
 def with_condition(space: Space, base: Variant, knob: Knob) -> Variant | None:

@@ -1,8 +1,9 @@
 """The process boundary: an engine in processes of its own, with deadlines, from the parent's side.
 
-A session starts `replicas` workers in one process group, deals pages to whichever is free, and kills the whole
-group when a deadline passes or the session closes. Everything that crosses is a JSON line; a worker that dies
-is noticed by the end of its pipe. Failures are raised as `TrialFailedError`, which carries the value.
+A session starts `replicas` workers in one process group, deals pages to whichever is free, at once or as they
+arrive, and kills the whole group when a deadline passes or the session closes. Everything that crosses is a JSON
+line; a worker that dies is noticed by the end of its pipe. Failures are raised as `TrialFailedError`, which
+carries the value.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,13 +26,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from engines.interface import Machine
 from harness import environments
+from harness.acting import refuse_copying
 from harness.counters import CounterSampler
 from harness.data import PageRef
+from harness.energy import EnergyMeter
+from harness.serving import Serving
 from harness.values import Block, CounterSample, Failure, FailureKind, Measurement, PageRecord, Variant
 
 _STDERR_TAIL_LINES = 20
 _STDERR_TAIL_BYTES = 8192
 _GRACE_S = 3.0
+_TOO_LATE = "still running at its deadline, so it was killed"
 _MAX_ANSWER_BYTES = 64 << 20
 _RECORD = TypeAdapter(PageRecord)
 
@@ -117,6 +122,7 @@ class Session:
     """One variant, opened and warm, ready to read blocks of pages. Use as a context manager.
 
     `interpreter` is the Python of another environment whose build is to be measured, None for this one.
+    Raises UserError where the settings would take the ground truth of the pages for the answer.
     Side effect: writes the spec and the workers' stderr into `folder`.
     """
 
@@ -136,6 +142,7 @@ class Session:
         self._folder = folder
         self._page_ids = [page.id for page in pages]
         self._engine = variant.engine
+        self._energy = EnergyMeter(variant.device, machine)
         self._replicas = int(variant.settings.get("replicas", 1))
         self._workers: list[_Worker] = []
         self._blocks: list[Block] = []
@@ -144,6 +151,7 @@ class Session:
         self._sampler: CounterSampler | None = None
         self._samples: tuple[CounterSample, ...] = ()
         self._absent: dict[str, str] = {}
+        refuse_copying(variant.settings, pages)
         folder.mkdir(parents=True, exist_ok=True)
         pinned = bool(variant.settings.get("pin", False))
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -201,15 +209,80 @@ class Session:
 
         `deadline_s` is the time allowed, in seconds. Raises TrialFailedError.
         """
-        began = time.perf_counter()
+        began = self._begin()
         queue = deque(indices)
         records = self._collect([queue] * len(self._workers), began + deadline_s, "read", began)
-        wall_s = time.perf_counter() - began
-        self._refuse_all_errors(records, "read")
         by_page = dict(records)
-        block = Block(tuple(by_page[index] for index in indices), wall_s)
+        return self._keep(began, [(index, by_page[index]) for index in indices])
+
+    def serve(
+        self,
+        indices: Sequence[int],
+        arrivals_s: Sequence[float],
+        deadline_s: float,
+        enough: Callable[[float], bool] = lambda _: False,
+    ) -> Block:
+        """Read each page when it arrives, at `arrivals_s` seconds after the call, in ascending order.
+
+        A page's `seconds` run from its scheduled arrival to its text, however late anyone took it up: a reader
+        that falls behind must not slow its own questions down (coordinated omission). A free replica takes what
+        has arrived, up to its window, and never waits for more. `deadline_s` is the time allowed after the last
+        arrival, in seconds. `enough` hears each latency, in seconds, and may end the block early: what has not
+        been taken up is then left out. Raises TrialFailedError.
+        """
+        began = self._begin()
+        deadline = began + (arrivals_s[-1] if arrivals_s else 0.0) + deadline_s
+        return self._keep(began, self._serve(indices, arrivals_s, deadline, enough))
+
+    def read_singly(self, indices: Sequence[int], deadline_s: float) -> Block:
+        """Read one page at a time, the next when the last is done. Raises TrialFailedError."""
+        began = self._begin()
+        records: list[tuple[int, PageRecord]] = []
+        for index in indices:
+            offset_s = time.perf_counter() - began
+            for page, record in self._serve([index], [0.0], began + deadline_s):
+                records.append((page, replace(record, done_s=offset_s + record.done_s)))
+        return self._keep(began, records)
+
+    def _begin(self) -> float:
+        self._energy.start()
+        return time.perf_counter()
+
+    def _keep(self, began: float, records: Sequence[tuple[int, PageRecord]]) -> Block:
+        wall_s = time.perf_counter() - began
+        energy_j = self._energy.stop()
+        self._refuse_all_errors(records, "read")
+        block = Block(tuple(record for _, record in records), wall_s, energy_j)
         self._blocks.append(block)
         return block
+
+    def _serve(
+        self,
+        indices: Sequence[int],
+        arrivals_s: Sequence[float],
+        deadline: float,
+        enough: Callable[[float], bool] = lambda _: False,
+    ) -> list[tuple[int, PageRecord]]:
+        served = Serving(self._workers, indices, arrivals_s)
+        began = time.perf_counter()
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                selector.register(worker.answers, selectors.EVENT_READ, worker)
+            while (next_s := served.deal(time.perf_counter() - began)) is not None:
+                ready = selector.select(max(0.0, min(began + next_s, deadline) - time.perf_counter()))
+                if not ready and time.perf_counter() >= deadline:
+                    self.kill()
+                    self._fail(FailureKind.TIMEOUT, "read", _TOO_LATE)
+                for key, _ in ready:
+                    for message in self._messages(key.data, "read"):
+                        if "page" not in message:
+                            served.free(key.data)
+                            continue
+                        record = self._record(message["record"], key.data, "read")
+                        done_s = time.perf_counter() - began
+                        if enough(served.answered(key.data, message["page"], record, done_s)):
+                            served.stop()
+        return served.records
 
     def close(self) -> None:
         """End the workers, gently where they listen, and kill what is left of their process group."""
@@ -285,7 +358,7 @@ class Session:
                 ready = selector.select(max(0.0, deadline - time.perf_counter()))
                 if not ready:
                     self.kill()
-                    self._fail(FailureKind.TIMEOUT, stage, "still running at its deadline, so it was killed")
+                    self._fail(FailureKind.TIMEOUT, stage, _TOO_LATE)
                 for key, _ in ready:
                     worker, queue = key.data
                     for message in self._messages(worker, stage):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from engines.interface import Choice, Engine, Knob, Machine, Setting
+from engines.interface import Choice, Engine, Knob, Machine, Ordered, Setting
 from harness import environments, pipeline
 from harness.errors import UserError, unknown
 from harness.values import Variant
@@ -36,8 +36,9 @@ class Space:
 
     @classmethod
     def of(cls, engine: str, device: str, machine: Machine) -> "Space":
-        """The space of a usable engine. Raises UserError."""
-        knobs = (*pipeline.knobs(machine), *load_engine(engine, machine).knobs(machine))
+        """The space of a usable engine; a run on the CPU is offered nothing of the GPUs. Raises UserError."""
+        seen = replace(machine, gpus=()) if device == "cpu" else machine
+        knobs = (*pipeline.knobs(seen), *load_engine(engine, machine).knobs(seen))
         return cls(engine, device, knobs)
 
     @property
@@ -69,6 +70,27 @@ class Space:
             self.device,
             self.active({**{knob.name: knob.default for knob in self.knobs}, **settings}),
         )
+
+    def admits(self, settings: Mapping[str, Setting]) -> bool:
+        """Whether each of these knobs is there and takes its value on this machine."""
+        knobs = self.by_name
+        return all(name in knobs and knobs[name].domain.admits(value) for name, value in settings.items())
+
+    def admitted(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """What this space can take over of settings that were made elsewhere.
+
+        A text that is admitted without being offered, such as a path, means something only where it was made.
+        """
+
+        def meant(domain: Choice | Ordered, value: Setting) -> bool:
+            return domain.admits(value) and (isinstance(domain, Ordered) or value in domain.values)
+
+        knobs = self.by_name
+        return {
+            name: value
+            for name, value in settings.items()
+            if name in knobs and meant(knobs[name].domain, value)
+        }
 
     def fixed(self, settings: Mapping[str, Setting]) -> "Space":
         """The same space, where these knobs have these values in every variant in which they act.

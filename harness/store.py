@@ -8,8 +8,11 @@ power, sees the old file or the new one.
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +22,7 @@ from harness.values import Study, TrialResult
 _MAX_JSON_BYTES = 1 << 30
 _STUDY = TypeAdapter(Study)
 _TRIAL = TypeAdapter(TrialResult)
+_T = TypeVar("_T")
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -93,6 +97,16 @@ class RunFolder:
         """The study without its trials, which have files of their own."""
         return self.root / "study.json"
 
+    @property
+    def profile(self) -> Path:
+        """What `tune profile` found of the run's config."""
+        return self.root / "profile"
+
+    def profile_seen_from(self, page: Path) -> str | None:
+        """The address of the profile's page for a link on `page`; None where there is no profile."""
+        index = self.profile / "index.html"
+        return quote(os.path.relpath(index, page.parent)) if index.is_file() else None
+
     def trial(self, number: int, variant_id: str) -> Path:
         """The folder of one trial."""
         return self.root / "trials" / f"{number:04d}-{variant_id}"
@@ -114,8 +128,15 @@ class RunFolder:
 
     def study(self) -> Study:
         """The study with all its finished trials. Raises UserError where the folder is damaged."""
+        return replace(self.header(), trials=tuple(self._checked(self.trials)))
+
+    def header(self) -> Study:
+        """The study without its trials. Raises UserError where the folder is damaged."""
+        return self._checked(lambda: _STUDY.validate_json(_read(self.study_json)))
+
+    def _checked(self, read: Callable[[], _T]) -> _T:
         try:
-            return replace(_STUDY.validate_json(_read(self.study_json)), trials=tuple(self.trials()))
+            return read()
         except (ValidationError, OSError) as error:
             raise UserError(f"{self.root} is damaged or of another version: {_first(error)}") from error
 

@@ -89,6 +89,8 @@ class Block:
 
     pages: tuple[PageRecord, ...]
     wall_s: float
+    energy_j: float | None = None
+    """What device and host used meanwhile; None where the hardware does not count it."""
 
     @property
     def pages_per_second(self) -> float:
@@ -183,9 +185,9 @@ class Comparison:
     a: Variant
     b: Variant
     log_ratios: tuple[float, ...]
-    """One a round: the median over blocks of log(t_A / t_B); above 0, B is faster."""
+    """One a round: the median over blocks of log(total of A / total of B) of the objective; above 0, B is better."""
     speedup: Interval
-    """Throughput of B over that of A."""
+    """How much better B is by the objective; by default the throughput of B over that of A."""
     verdict: Verdict
     cer_a: Interval
     cer_b: Interval
@@ -232,6 +234,8 @@ class Constraints:
     max_cer_increase: float = 0.002
     max_p95_ms: float | None = None
     max_memory_mib: float | None = None
+    max_p99_ms: float | None = None
+    max_gpu_memory_mib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +263,10 @@ class Study:
     best: Variant | None
     """None where nothing met the constraints."""
     cautions: tuple[str, ...] = ()
+    rate: float | None = None
+    """Pages a second that arrive, where the objective is `server`."""
+    price_per_hour: float | None = None
+    """Of the machine, where the objective is `cost`."""
 
     @property
     def shipped(self) -> TrialResult | None:

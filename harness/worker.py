@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from engines import registry
-from engines.interface import OutOfMemoryError, StageTimer, UnsupportedError
-from harness.data import PageError, PageRef, decode
+from engines.interface import OutOfMemoryError, PdfPage, StageTimer, UnsupportedError
+from harness.data import Decoding, PageError, PageRef, open_page
 from harness.pipeline import InvalidOutputError, Pipeline
 from harness.values import FailureKind
 
@@ -39,14 +39,18 @@ def main(spec_path: str, number: int) -> int:
         engine = registry.load(spec["variant"]["engine"])
         settings = spec["variant"]["settings"]
         refs = [PageRef.from_json(page) for page in spec["pages"]]
+        how = Decoding.of(settings)
         with engine.open(settings, spec["variant"]["device"], timer) as reader:
             pipeline = Pipeline.of(
                 settings,
                 reader=reader,
                 timer=timer,
                 page_ids=[ref.id for ref in refs],
-                decode=lambda i: decode(refs[i]),
+                decode=lambda i: open_page(refs[i], how),
                 page_error=PageError,
+                pdfs={
+                    i: PdfPage(ref.path, ref.page_index) for i, ref in enumerate(refs) if ref.kind == "pdf"
+                },
             )
             _send(answers, {"ready": pipeline.window, "build_s": timer.take().get("build", 0.0)})
             stage = "read"

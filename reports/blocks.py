@@ -121,16 +121,17 @@ class PageDifference:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file inside the page."""
+    """A file: inside the page as a data URI, or beside it under a relative address."""
 
     name: str
     label: str
     uri: str
+    is_inside: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """Files inside the page."""
+    """Files to take away or to look at."""
 
     kind: ClassVar[str] = "downloads"
     files: Sequence[Download]

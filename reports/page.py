@@ -19,20 +19,25 @@ from reports.words import clean
 
 
 def render(
-    studies: Sequence[Study], *, run_dirs: Sequence[Path] = (), thumbnail: Thumbnail = no_picture
+    studies: Sequence[Study],
+    *,
+    run_dirs: Sequence[Path] = (),
+    thumbnail: Thumbnail = no_picture,
+    profiles: Sequence[str | None] = (),
 ) -> str:
     """The page as HTML text: self-contained, several runs side by side. Equal studies give equal text.
 
     `run_dirs` are the folders of the studies, in their order; they name the runs and the paths in commands.
-    `thumbnail` gives a page's picture as PNG or JPEG bytes, or None. Raises ValueError without a study.
+    `thumbnail` gives a page's picture as PNG or JPEG bytes, or None; `profiles` are the addresses of the runs'
+    profiles as seen from the page. Raises ValueError without a study.
     """
     if not studies:
         raise ValueError("a report needs at least one study")
     if len(run_dirs) not in (0, len(studies)):
         raise ValueError("a report needs one run folder a study, or none")
     runs = [
-        derive(study, key=f"r{position}", folder=folder, thumbnail=thumbnail)
-        for position, (study, folder) in enumerate(zip_longest(studies, run_dirs), start=1)
+        derive(study, key=f"r{position}", folder=folder, thumbnail=thumbnail, profile=profile)
+        for position, (study, folder, profile) in enumerate(zip_longest(studies, run_dirs, profiles), start=1)
     ]
     engines = ", ".join(dict.fromkeys(f"{study.engine} on {study.device}" for study in studies))
     return page(

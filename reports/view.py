@@ -122,6 +122,8 @@ class Run:
     """`baseline` and `best` side by side in the confirmation; empty where there was none."""
     comparison: Comparison | None
     """The confirmation of the chosen variant."""
+    profile: str | None = None
+    """The address of the run's profile, as seen from the page."""
 
     @property
     def error_name(self) -> str:
@@ -184,6 +186,7 @@ class Run:
         limits = (
             (self.cer_increase(trial), bounds.max_cer_increase),
             (trial.latency_ms(95), bounds.max_p95_ms),
+            (trial.latency_ms(99), bounds.max_p99_ms),
             (trial.rss_peak_mib, bounds.max_memory_mib),
         )
         met = all(found is None or limit is None or found <= limit for found, limit in limits)
@@ -196,9 +199,14 @@ def no_picture(_: ReferencePage) -> bytes | None:
 
 
 def derive(
-    study: Study, *, key: str = "r1", folder: Path | None = None, thumbnail: Thumbnail = no_picture
+    study: Study,
+    *,
+    key: str = "r1",
+    folder: Path | None = None,
+    thumbnail: Thumbnail = no_picture,
+    profile: str | None = None,
 ) -> Run:
-    """Compute what the page shows of `study`, whose run folder is `folder`."""
+    """Compute what the page shows of `study`, whose run folder is `folder` and whose profile is at `profile`."""
     references = {page.page_id: page for page in study.references}
     blank = not any(page.text.strip() for page in study.references)
     if blank:
@@ -218,6 +226,7 @@ def derive(
         best=_best(study, trials),
         confirmed=_confirmed(study, trials),
         comparison=next((c for c in reversed(study.comparisons) if c.b == study.best), None),
+        profile=profile,
     )
 
 

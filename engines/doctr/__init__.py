@@ -7,22 +7,25 @@ precision is offered where there is a GPU; the library supports it nowhere else.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pickle import UnpicklingError
 from typing import Any
 
 from engines import mindee, pytorch
-from engines.doctr.matrix import compile_matrix
+from engines.doctr.matrix import compile_models
+from engines.doctr.measure import compile_facts
 from engines.interface import (
     Choice,
     Knob,
     Machine,
     Page,
     PageText,
+    Setting,
     Settings,
     StageTimer,
     UnsupportedError,
 )
 
-__all__ = ["compile_matrix", "fetch", "knobs", "open", "packages", "summary", "unusable"]
+__all__ = ["compile_facts", "compile_models", "fetch", "knobs", "open", "packages", "summary", "unusable"]
 
 _LIBRARY = "doctr"
 _RECO_BS = 128
@@ -86,8 +89,8 @@ def predictor_of(settings: Settings, device: str, timer: StageTimer, *, pretrain
     from doctr.models import ocr_predictor
 
     predictor = ocr_predictor(
-        settings["det_arch"],
-        settings["reco_arch"],
+        _model("detection", settings["det_arch"]),
+        _model("recognition", settings["reco_arch"]),
         pretrained=pretrained,
         pretrained_backbone=False,
         **mindee.arguments(settings),
@@ -98,6 +101,24 @@ def predictor_of(settings: Settings, device: str, timer: StageTimer, *, pretrain
     detect.forward = mindee.timed(detect.forward, timer, "detect")
     recognise.forward = mindee.timed(recognise.forward, timer, "recognise")
     return predictor
+
+
+def _model(part: mindee.Part, setting: Setting) -> Any:
+    """What `ocr_predictor` takes: the name of an architecture, or one with the user's own weights."""
+    name, own = mindee.chosen(_LIBRARY, part, setting)
+    if own is None:
+        return name
+    from doctr import models
+
+    model = getattr(getattr(models, part), name)(pretrained=False, pretrained_backbone=False)
+    try:
+        model.from_pretrained(str(own))
+    except (RuntimeError, ValueError, UnpicklingError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UnsupportedError(f"doctr: {own} has no weights of {name}: {reason}") from error
+    # The library does so with those that it loads itself.
+    is_fast = isinstance(model, models.detection.FAST)
+    return models.detection.fast.reparameterize(model) if is_fast else model
 
 
 class _Reader:

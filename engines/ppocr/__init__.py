@@ -1,15 +1,17 @@
 """PP-OCR with a runtime of its own choice for each stage."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
-from engines.interface import Machine, Page, Reader, Settings, StageTimer, UnsupportedError
+from engines.interface import Layer, Machine, Page, Reader, Settings, StageTimer, UnsupportedError
 from engines.ppocr.download import fetch
 from engines.ppocr.knobs import knobs
+from engines.ppocr.models import checksums
 
-__all__ = ["calibrate", "fetch", "knobs", "open", "packages", "summary", "unusable"]
+__all__ = ["calibrate", "checksums", "fetch", "knobs", "layers", "open", "packages", "summary", "unusable"]
 
 _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "openvino", "cv2": "rapidocr"}
 
@@ -17,14 +19,17 @@ _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "o
 def summary() -> str:
     """One sentence: what it is, with the licence of code and weights."""
     return (
-        "PP-OCR (detection, direction, recognition) on ONNX Runtime or OpenVINO, chosen per stage; "
+        "PP-OCR (detection, direction, recognition) on ONNX Runtime, OpenVINO, PyTorch or Paddle, chosen per stage; "
         "code and weights Apache-2.0"
     )
 
 
 def packages() -> tuple[str, ...]:
     """Distributions whose versions decide what this engine does."""
-    return ("rapidocr", "onnxruntime", "openvino", "opencv-python-headless", "numpy", "nncf", "onnx")
+    return (
+        *("rapidocr", "onnxruntime", "onnxruntime-gpu", "openvino", "opencv-python-headless", "numpy"),
+        *("nncf", "onnx", "torch", "transformers", "paddlepaddle", "paddlepaddle-gpu"),
+    )
 
 
 def unusable(machine: Machine) -> str | None:
@@ -44,13 +49,27 @@ def calibrate(pages: Iterable[Page]) -> Settings:
     return {"det_calibration": kept, "rec_calibration": kept}
 
 
+def layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path) -> list[Layer]:
+    """What each layer of the models took, as ONNX Runtime and OpenVINO time them; PyTorch has its own profiler.
+
+    Side effect: ONNX Runtime leaves its traces in `folder`.
+    """
+    from engines.ppocr.runtimes import profiling
+
+    # Batches at work at the same time would each be charged for the others.
+    alone = {**settings, **({"rec_streams": 1} if "rec_streams" in settings else {})}
+    with profiling(folder) as profiled, open(alone, device, StageTimer()) as reader:
+        reader.read(pages)
+        return [layer for name, session in profiled.sessions.items() for layer in session.layers(name)]
+
+
 @contextmanager
 def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]:
-    """Load the models of `settings` on `device`: "cpu" or, with ONNX Runtime's CUDA build, "cuda:N".
+    """Load the models of `settings` on `device`: "cpu", "cuda:N" with a runtime built for it, "mps" with PyTorch.
 
     Raises UnsupportedError where a model file is missing or the device is another one.
     """
-    if not re.fullmatch(r"cpu|cuda:\d+", device):
+    if not re.fullmatch(r"cpu|mps|cuda:\d+", device):
         raise UnsupportedError(f"ppocr does not run on {device}; choose --device cpu or cuda:0")
     import cv2
 

@@ -43,6 +43,21 @@ def obtain(recipe: Mapping[str, str], build: Callable[[Path], None]) -> Path:
     return folder
 
 
+def shared(recipe: Mapping[str, str]) -> Path:
+    """The folder in which a runtime keeps, by itself, what it builds for `recipe`. Side effect: creates it.
+
+    Raises UnsupportedError where the cache cannot be written.
+    """
+    folder = cache_root() / "artefacts" / "runtime" / _key(recipe)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnsupportedError(
+            f"cannot write {folder} ({error.strerror or error}): set OCR_TUNE_CACHE to a folder that can be written"
+        ) from error
+    return folder
+
+
 def _key(recipe: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(recipe), sort_keys=True).encode()).hexdigest()[:32]
 

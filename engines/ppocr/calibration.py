@@ -117,7 +117,7 @@ def _line_inputs(pages: Sequence[Pixels]) -> list[Tensor]:
     One detector finds the lines whatever `det_model` says (the one that comes with RapidOCR's wheel): the artefact
     then depends on the recogniser and the pages alone, and changing the detector builds nothing anew.
     """
-    options: Settings = {"runtime": "openvino", "threads": 0, "precision": "f32"}
+    options: Settings = {"runtime": "openvino", "threads": 0, "precision": "f32", "shape_cache": 1000}
     detector = Detector(
         open_session(resolve("det", "v6_small"), options, "cpu"),
         StageTimer(),

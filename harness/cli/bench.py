@@ -1,27 +1,29 @@
 """`tune bench`: measures one variant."""
 
 import json as jsonlib
-import random
 import statistics
 import tempfile
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from engines.interface import STAGES, Machine
 from harness.accuracy.bootstrap import cer_interval
 from harness.accuracy.scores import PageScore, by_set, summarise
+from harness.acting import Traits, idle_settings
 from harness.bottleneck import bottleneck
+from harness.cli import bench_scenarios
 from harness.cli.arguments import seconds
+from harness.cli.bench_scenarios import Wanted
 from harness.cli.common import LoadedData, load_data, print_json, stderr
 from harness.config import TunedConfig, read_config
-from harness.describe import versions
-from harness.environments import versions_of
+from harness.environments import recorded
 from harness.errors import UserError
 from harness.machine import Caution, cautions, detect, fingerprint, resolve_device
-from harness.measure import Bench, measure, warmup_pages
+from harness.measure import Bench, first_reading
+from harness.scenarios import Traffic
 from harness.space import Space, load_engine, parse_settings
 from harness.stats import mean_interval, percentile
 from harness.store import write_atomic
@@ -29,7 +31,6 @@ from harness.values import Failure, Interval, Measurement, Variant
 
 _BATCHES = 10
 _FOUND_NOTHING = 1
-_WARMUP_PAGES = 2
 
 
 def bench(
@@ -40,6 +41,10 @@ def bench(
     device: str = "auto",
     data: Annotated[list[str] | None, Parameter(negative="")] = None,
     profile: str | None = None,
+    scenario: Literal["offline", "single", "server"] = "offline",
+    rate: float | None = None,
+    max_p99_ms: float | None = None,
+    requests: int | None = None,
     timeout: Annotated[float, Parameter(converter=seconds)] = 3600.0,
     out: Path | None = None,
     seed: int = 0,
@@ -61,6 +66,15 @@ def bench(
         Data set or path; may be given several times.
     profile
         Normalisation profile instead of the data set's own.
+    scenario
+        offline: all pages at once, for throughput. single: one page at a time, for latency. server: pages arrive at
+        random times whether or not the engine keeps up; latency counts from arrival.
+    rate
+        Pages a second that arrive, for the server scenario.
+    max_p99_ms
+        For the server scenario without --rate: find the highest rate at which p99 stays below this.
+    requests
+        Pages to ask for, taken in turns; default: each once, and 662 in the server scenario, which p99 needs.
     timeout
         Longest time that it may take.
     out
@@ -70,23 +84,15 @@ def bench(
     json
         Print one JSON document.
     """
+    wanted = Wanted(Traffic(scenario), rate, max_p99_ms, requests)
     console = stderr()
     machine = detect()
     tuned = read_config(config) if config else None
-    variant = _variant(tuned, engine, set_ or [], device, machine)
+    variant = asked_variant(tuned, engine, set_ or [], device, machine)
     loaded = load_data(data or [], profile, console)
-    order = list(range(len(loaded.pages)))
-    random.Random(seed).shuffle(order)
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("measuring"):
         run = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
-        outcome, _ = measure(
-            run,
-            variant,
-            [order],
-            deadline_s=timeout,
-            page_s=timeout,
-            warmup=len(warmup_pages(_WARMUP_PAGES, len(order))),
-        )
+        outcome, described = bench_scenarios.run(run, variant, wanted, timeout)
     if isinstance(outcome, Failure):
         console.print(f"[bold red]{outcome.kind}[/] while {outcome.stage}: {outcome.message}", soft_wrap=True)
         for line in outcome.stderr_tail:
@@ -96,9 +102,10 @@ def bench(
                 {"engine": variant.engine, "failure": {"kind": outcome.kind, "message": outcome.message}}
             )
         return _FOUND_NOTHING
-    scores = run.score(outcome.pages)
-    document = summary(variant, outcome, scores, machine)
+    scores = run.score(list(first_reading([outcome.blocks]).values()))
+    document = {**summary(variant, outcome, scores, machine), "scenario": described}
     document["cautions"] += _of_another_machine(tuned, document["machine"]["fingerprint"])
+    document["cautions"] += _of_idle_settings(variant, loaded, machine)
     if out:
         _write(out, loaded, outcome, scores, document)
     if json:
@@ -108,9 +115,10 @@ def bench(
     return 0
 
 
-def _variant(
+def asked_variant(
     tuned: TunedConfig | None, engine: str | None, pairs: list[str], device: str, machine: Machine
 ) -> Variant:
+    """The variant of a config or of an engine as shipped, with the settings `pairs` on top. Raises UserError."""
     if tuned and engine and engine != tuned.engine:
         raise UserError(f"the config is for engine {tuned.engine!r}; leave out --engine {engine}")
     name = tuned.engine if tuned else engine or "ppocr"
@@ -125,7 +133,7 @@ def summary(
 ) -> dict[str, Any]:
     """The document that `--json` prints. Figures that do not exist are null."""
     adapter = load_engine(variant.engine, machine)
-    recorded = versions_of(adapter) | versions(["ocr-tune"])
+    facts = recorded(adapter)
     latencies_ms = [1000 * page.seconds for page in measurement.pages]
     stage_ms = {
         stage: 1000 * statistics.fmean(page.stage_s.get(stage, 0.0) for page in measurement.pages)
@@ -147,12 +155,12 @@ def summary(
         "device": variant.device,
         "settings": dict(variant.settings),
         "machine": {
-            "fingerprint": fingerprint(machine, recorded),
+            "fingerprint": fingerprint(machine, facts),
             "cpu_model": machine.cpu_model,
             "cores": machine.cores,
             "memory_mib": machine.memory_mib,
             "gpus": [gpu.name for gpu in machine.gpus],
-            "versions": recorded,
+            "versions": facts,
         },
         "pages": len(measurement.pages),
         "failed_pages": [
@@ -226,13 +234,21 @@ def _of_another_machine(tuned: TunedConfig | None, fingerprint_here: str) -> lis
     return [Caution.OTHER_MACHINE.sentence]
 
 
+def _of_idle_settings(variant: Variant, loaded: LoadedData, machine: Machine) -> list[str]:
+    space = Space.of(variant.engine, variant.device, machine)
+    idle = idle_settings(variant.settings, space, Traits.of(loaded.pages))
+    return [f"{Caution.IDLE_SETTING.sentence} {name}: {reason}." for name, reason in idle.items()]
+
+
 def _write(
     out: Path, loaded: LoadedData, outcome: Measurement, scores: list[PageScore], document: dict[str, Any]
 ) -> None:
-    records = {record.page_id: record for record in outcome.pages}
+    records = first_reading([outcome.blocks])
     scored = {score.page_id: score for score in scores}
     lines = []
     for page in loaded.pages:
+        if page.id not in records:  # fewer requests than pages
+            continue
         record, edits = records[page.id], scored[page.id].characters
         lines.append(
             jsonlib.dumps(
@@ -265,6 +281,7 @@ def _say(document: dict[str, Any]) -> None:
     rate, latency = document["pages_per_second"], document["latency_ms"]
     interval = f" (95 % interval {rate['ci95'][0]:.2f} to {rate['ci95'][1]:.2f})" if rate["ci95"] else ""
     table.add_row("variant", " ".join(f"{name}={value}" for name, value in document["settings"].items()))
+    table.add_row("scenario", bench_scenarios.sentence(document["scenario"]))
     table.add_row("throughput", f"{rate['value']:.3f} pages/s{interval} on {document['pages']} pages")
     table.add_row(
         "latency",

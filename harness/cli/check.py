@@ -21,8 +21,7 @@ from harness.check.verdicts import Outcome, Tolerances, joint
 from harness.cli.arguments import seconds
 from harness.cli.common import LoadedData, load_data, print_json, stderr
 from harness.config import TunedConfig, read_config
-from harness.describe import versions
-from harness.environments import versions_of
+from harness.environments import recorded
 from harness.errors import UserError
 from harness.machine import cautions, describe, detect, fingerprint, resolve_device
 from harness.measure import Bench
@@ -213,10 +212,7 @@ def _remember(
     loaded: LoadedData,
     build: Build,
 ) -> None:
-    found: Mapping[str, str] = {
-        **versions_of(load_engine(config.engine, machine)),
-        **versions(["ocr-tune"]),
-    }
+    found: Mapping[str, str] = recorded(load_engine(config.engine, machine))
     night = Night(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         fingerprint=result.fingerprint,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.interface import Machine
+from harness.acting import untriable
 from harness.cli.common import load_data, print_json, stderr
 from harness.liveness import Life, Liveness, Step
 from harness.measure import Bench
@@ -44,7 +45,8 @@ def doctor_knobs(
 
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         try:
-            found = probe(bench, space, base, budget_s=budget_s, progress=progress)
+            idle = untriable(space, loaded.pages)
+            found = probe(bench, space, base, budget_s=budget_s, idle=idle, progress=progress)
         except KeyboardInterrupt:
             found = heard
             console.print("[yellow]interrupted[/]: what was tried until then follows")

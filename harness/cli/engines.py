@@ -1,13 +1,15 @@
 """`tune engines`: which engines are usable here, and what can be set on them."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from engines import registry
 from engines.interface import UnsupportedError
 from harness import environments
+from harness.cli.arguments import seconds
 from harness.cli.common import print_json, stderr
+from harness.cli.compile_matrix import compile_matrix as matrix
 from harness.errors import UserError, unknown
 from harness.machine import detect
 from harness.space import Space, describe
@@ -20,6 +22,8 @@ def engines(
     fetch: str | None = None,
     compile_matrix: Annotated[bool, Parameter(negative="")] = False,
     device: str = "cpu",
+    out: Path | None = None,
+    deadline: Annotated[float, Parameter(converter=seconds)] = 1800.0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Which engines are installed and usable here, with the reason where not; the knobs of one engine.
@@ -34,13 +38,17 @@ def engines(
         Measure which models of the engine torch.compile can do, beside what its authors published.
     device
         The device that knobs are listed for, and that models are compiled on.
+    out
+        A folder that keeps the compile matrix as `matrix.json` and `matrix.md`; one that was interrupted goes on.
+    deadline
+        The time that one model of the compile matrix has, such as 30m.
     json
         Print one JSON document.
     """
     if fetch is not None:
         return _fetch(fetch)
     if compile_matrix:
-        return _matrix(name, device, json)
+        return matrix(name, device, out, deadline, json)
     return _list(json) if name is None else _knobs(name, device, json)
 
 
@@ -57,41 +65,6 @@ def _fetch(name: str) -> int:
     except UnsupportedError as error:
         raise UserError(str(error)) from error
     return 0
-
-
-def _matrix(name: str | None, device: str, json: bool) -> int:
-    if name is None:
-        raise UserError("--compile-matrix needs an engine: `tune engines doctr --compile-matrix`")
-    if name not in registry.names():
-        raise unknown("engine", name, registry.names())
-    measured = registry.compile_matrix(name, device)
-    if measured is None:
-        raise UserError(f"engine {name!r} measures no compile matrix")
-    rows, console = [], stderr()
-    try:
-        for row in measured:
-            rows.append(row)
-            console.print(f"{len(rows)}: {row}", markup=False, soft_wrap=True)
-    except UnsupportedError as error:
-        raise UserError(str(error)) from error
-    if json:
-        print_json({"engine": name, "device": device, "rows": rows})
-        return 0
-    from rich.console import Console
-    from rich.table import Table
-
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console(highlight=False).print(table)
-    return 0
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _list(json: bool) -> int:

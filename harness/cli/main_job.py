@@ -13,23 +13,29 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engines.interface import Machine
+from harness import objectives
+from harness.acting import Traits, idle_knobs, searched
 from harness.cli.common import LoadedData, changed, load_data, print_json, stderr, thumbnail
 from harness.cli.tune import Request
 from harness.config import to_yaml
-from harness.describe import versions
-from harness.environments import versions_of
+from harness.energy import EnergyMeter
+from harness.environments import recorded
 from harness.errors import UserError
 from harness.experiments import read_experiment
 from harness.hardware_rule import available_memory_gib, rule_for, suggestion
 from harness.machine import cautions, detect, fingerprint, resolve_device
 from harness.outcome import comparison_of_best, tuned_config, unproven
+from harness.search import memory
 from harness.search.gate import Judgement
+from harness.search.shared import join
 from harness.search.tuner import Task, Tuner
 from harness.space import Space, load_engine
 from harness.store import RunFolder, write_atomic
 from harness.values import Comparison, Constraints, Failure, Study, Variant
 
 _SHORTEST_BUDGET_S = 30.0
+_SUGGESTIONS = 2
+"""Trials that are spent on what was best elsewhere, for each source."""
 
 
 def run(request: Request) -> int:
@@ -39,12 +45,16 @@ def run(request: Request) -> int:
     _check(request)
     machine = detect()
     device = resolve_device(request.device, machine)
+    _check_objective(request, device, machine)
     space = Space.of(request.engine, device, machine)
-    experiment = read_experiment(request.engine, machine)
+    experiment = read_experiment(request.engine, machine).for_knobs(space.by_name)
     guess = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
-    # The guess from the hardware alone comes first: it costs one trial, and what is searched must beat it.
-    experiment = experiment.model_copy(update={"start": [guess, *experiment.start]})
     loaded = load_data(request.data, request.profile, console)
+    traits = Traits.of(loaded.pages)
+    experiment = searched(experiment, space, traits)
+    for name, reason in idle_knobs(space, traits).items():
+        if name in (experiment.search or {}):
+            console.print(f"[dim]{name} is not searched: {reason}", soft_wrap=True)
     folder = _folder(request)
     header = _header(request, device, machine, loaded, time.perf_counter() - began)
     earlier = folder.study() if request.resume and folder.study_json.exists() else None
@@ -60,7 +70,17 @@ def run(request: Request) -> int:
             comparisons=earlier.comparisons,
             best=earlier.best,
         )
-    task = Task(header, loaded.pages, space, experiment)
+    shared = join(request.storage, header) if request.storage else None
+    own, others = memory.starts(
+        memory.earlier_runs(folder.root.parent, folder.root), header, space, suggestions=_SUGGESTIONS
+    )
+    others += shared.suggestions(space, _SUGGESTIONS) if shared else []
+    # What was best here before comes first, then the guess from the hardware alone: each costs one trial, and what is
+    # searched must beat it.
+    # A start may name what this machine lacks, such as weights or a build of a runtime.
+    starts = [start for start in (*own, guess, *others, *experiment.start) if space.admits(start)]
+    experiment = experiment.model_copy(update={"start": starts})
+    task = Task(header, loaded.pages, space, experiment, shared)
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:
         tuner = Tuner(task, folder, machine, display)
         study = tuner.run(earlier.trials if earlier else ())
@@ -83,6 +103,12 @@ def _check(request: Request) -> None:
         raise UserError("--resume needs the run folder to go on with: give it with --out")
 
 
+def _check_objective(request: Request, device: str, machine: Machine) -> None:
+    objectives.objective(request.objective, rate=request.rate, price_per_hour=request.price_per_hour)
+    if request.objective == "energy" and (reason := EnergyMeter(device, machine).absence):
+        raise UserError(f"energy cannot be measured on {device} here: {reason}; choose another --objective")
+
+
 def _folder(request: Request) -> RunFolder:
     folder = RunFolder.create(
         request.out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{request.engine}"
@@ -93,7 +119,7 @@ def _folder(request: Request) -> RunFolder:
 
 
 def _header(request: Request, device: str, machine: Machine, loaded: LoadedData, spent_s: float) -> Study:
-    recorded = versions_of(load_engine(request.engine, machine)) | versions(["ocr-tune"])
+    facts = recorded(load_engine(request.engine, machine))
     return Study(
         id=secrets.token_hex(6),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -103,16 +129,24 @@ def _header(request: Request, device: str, machine: Machine, loaded: LoadedData,
         budget_s=request.budget_s,
         spent_s=spent_s,
         seed=request.seed,
-        constraints=Constraints(request.max_cer_increase, request.max_p95_ms, request.max_memory_mib),
+        constraints=Constraints(
+            max_cer_increase=request.max_cer_increase,
+            max_p95_ms=request.max_p95_ms,
+            max_memory_mib=request.max_memory_mib,
+            max_p99_ms=request.max_p99_ms,
+            max_gpu_memory_mib=request.max_gpu_memory_mib,
+        ),
         machine=machine,
-        fingerprint=fingerprint(machine, recorded),
-        versions=recorded,
+        fingerprint=fingerprint(machine, facts),
+        versions=facts,
         data=loaded.summaries,
         references=loaded.references,
         trials=(),
         comparisons=(),
         best=None,
         cautions=tuple(caution.sentence for caution in cautions(machine)),
+        rate=request.rate,
+        price_per_hour=request.price_per_hour,
     )
 
 
@@ -127,7 +161,9 @@ def write_outcome(study: Study, folder: RunFolder) -> None:
     else:
         write_atomic(folder.best_yaml, to_yaml(config))
     write_atomic(folder.trials_csv, trials_csv(study))
-    write_atomic(folder.report_html, render([study], run_dirs=[folder.root], thumbnail=thumbnail))
+    page = folder.report_html
+    profiles = [folder.profile_seen_from(page)]
+    write_atomic(page, render([study], run_dirs=[folder.root], thumbnail=thumbnail, profiles=profiles))
 
 
 def _refuse_other(earlier: Study, now: Study) -> None:
@@ -139,6 +175,14 @@ def _refuse_other(earlier: Study, now: Study) -> None:
     if (earlier.engine, earlier.device) != (now.engine, now.device):
         raise UserError(
             f"this run tunes {earlier.engine} on {earlier.device}; give the same --engine and --device"
+        )
+    if (earlier.objective, earlier.rate, earlier.price_per_hour) != (
+        now.objective,
+        now.rate,
+        now.price_per_hour,
+    ):
+        raise UserError(
+            f"this run was begun for {objectives.described(earlier)}; give the same --objective or start a new run"
         )
     if [data.sha256 for data in earlier.data] != [data.sha256 for data in now.data]:
         raise UserError(
@@ -235,7 +279,7 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
         console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
     else:
         console.print(
-            f"[bold green]{proof.speedup.value:.2f} times faster[/] than {compared} "
+            f"[bold green]{proof.speedup.value:.2f} times {objectives.of(study).faster}[/] than {compared} "
             f"(95 % interval {proof.speedup.low:.2f} to {proof.speedup.high:.2f}), CER "
             f"{100 * proof.cer_a.value:.2f} % before and {100 * proof.cer_b.value:.2f} % after, on {proof.pages} "
             f"pages that the search never saw."
@@ -248,10 +292,10 @@ def _say(console: Console, study: Study, folder: RunFolder) -> None:
 
 
 def _more_pages(close: Comparison, study: Study, folder: RunFolder) -> str:
-    speedup, increase = close.speedup, close.cer_increase
+    speedup, increase, faster = close.speedup, close.cer_increase, objectives.of(study).faster
     longer_min = math.ceil(2 * study.budget_s / 60)
     return (
-        f"The closest was {speedup.value:.2f} times faster (95 % interval {speedup.low:.2f} to "
+        f"The closest was {speedup.value:.2f} times {faster} (95 % interval {speedup.low:.2f} to "
         f"{speedup.high:.2f}), CER {100 * increase.value:+.2f} points ({100 * increase.low:+.2f} to "
         f"{100 * increase.high:+.2f}, at most {100 * study.constraints.max_cer_increase:+.2f} is allowed), on "
         f"{close.pages} unseen pages. More pages may prove it: the same command with "

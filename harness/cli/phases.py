@@ -2,12 +2,14 @@
 
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
 from rich.markup import escape
 
 from harness.cli.arguments import seconds
@@ -20,13 +22,16 @@ from harness.measure import Bench
 from harness.phases import store
 from harness.phases.climb import Climb
 from harness.phases.ladder import read_ladder
-from harness.phases.values import LadderResult, RungResult
+from harness.phases.values import LadderResult, Quantity, RungResult
+from harness.search.calibration import MAX_PAGES
 from harness.search.plan import split_pages
 from harness.store import write_atomic
 from harness.values import ReferencePage
 
-_MOST_PAGES = 12
+_HELD_BACK = 3
+"""One page in so many, at most, is kept for models that are built from pages."""
 _SHORTEST_BUDGET_S = 30.0
+_BRIEF = 80
 
 
 def phases(
@@ -34,10 +39,12 @@ def phases(
     /,
     *,
     device: str = "auto",
-    budget: Annotated[float, Parameter(converter=seconds)] = 600.0,
+    budget: Annotated[float, Parameter(converter=seconds)] = 1200.0,
     data: Annotated[list[str] | None, Parameter(negative="")] = None,
+    pages: Annotated[int, Parameter(validator=Number(gte=1))] = 12,
     profile: str | None = None,
     out: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -52,13 +59,17 @@ def phases(
     device
         auto, cpu, cuda:0, ...
     budget
-        Time for all rungs together.
+        Time for all rungs together, earlier parts of a resumed run included; about a minute a rung.
     data
-        Data set or path; may be given several times. At most 12 pages are read, a fair sample.
+        Data set or path; may be given several times.
+    pages
+        Pages that every rung is measured on, a fair sample of the data.
     profile
         Normalisation profile instead of the data set's own.
     out
         Run folder for phases.json and report.html. Default: runs/DATE-NAME.
+    resume
+        Go on with the ladder in --out: rungs that have a verdict are not measured again.
     seed
         Seed of pages, order and coins.
     json
@@ -71,39 +82,62 @@ def phases(
     machine = detect()
     where = resolve_device(device, machine)
     loaded = load_data(data or [], profile, console)
-    folder = _folder(out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{ladder.ladder}")
-    pages, references = _sample(loaded, seed)
+    folder = _folder(out, ladder.ladder, resume)
+    sample = _sample(loaded, pages, seed)
     result = LadderResult(
         ladder=ladder.ladder,
         about=ladder.about,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=describe(machine),
         versions=versions(["ocr-tune", "onnxruntime", "openvino", "torch"]),
-        data=tuple(summary.name for summary in loaded.summaries),
-        pages=len(pages),
+        device=where,
+        data={summary.name: summary.sha256 for summary in loaded.summaries},
+        pages=tuple(page.id for page in sample.pages),
+        seed=seed,
         budget_s=budget,
         spent_s=0.0,
         rungs=(),
         rungs_in_ladder=len(ladder.rungs),
     )
-    bench = Bench(pages, references, folder / "work", machine, seed)
-    began_s = time.perf_counter()
-    try:
-        with console.status("climbing"):
-            for rung in Climb(ladder, bench, where, budget).run():
-                spent_s = time.perf_counter() - began_s
-                result = replace(result, rungs=(*result.rungs, rung), spent_s=spent_s)
-                store.save(folder, result)
-                console.print(line(rung), soft_wrap=True)
-    except KeyboardInterrupt:
-        if not result.rungs:
-            raise
-        console.print("[yellow]interrupted[/]: what was measured is kept")
+    earlier = store.read(folder) if resume and (folder / store.FILE).exists() else None
+    if earlier:
+        _refuse_other(earlier, result, folder)
+        result = replace(result, created=earlier.created, spent_s=earlier.spent_s)
+    climb = Climb(
+        ladder,
+        Bench(sample.pages, sample.references, folder / "work", machine, seed),
+        where,
+        budget - result.spent_s,
+        every_page=loaded.pages,
+        calibration=sample.held_back,
+        earlier={rung.id: rung for rung in earlier.rungs} if earlier else {},
+    )
+    result = _climbed(climb, result, folder, console)
     _finish(result, folder)
     if json:
         print_json(document(result))
     console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)
     return 0
+
+
+def _climbed(climb: Climb, result: LadderResult, folder: Path, console: Console) -> LadderResult:
+    """The result with its rungs, saved after each; after Ctrl-C, with those that are done and those known before."""
+    began_s, spent_s = time.perf_counter(), result.spent_s
+    known = list(climb.earlier.values())
+    try:
+        with console.status("climbing"):
+            for number, rung in enumerate(climb.run(), start=1):
+                now_s = spent_s + time.perf_counter() - began_s
+                rungs = (*result.rungs[: number - 1], rung)
+                result = replace(result, rungs=rungs, spent_s=now_s)
+                store.save(folder, replace(result, rungs=(*rungs, *known[number:])))
+                console.print(line(rung), soft_wrap=True)
+    except KeyboardInterrupt:
+        result = replace(result, rungs=(*result.rungs, *known[len(result.rungs) :]))
+        if not result.rungs:
+            raise
+        console.print("[yellow]interrupted[/]: what was measured is kept; go on with --resume")
+    return result
 
 
 def _finish(result: LadderResult, folder: Path) -> None:
@@ -113,39 +147,71 @@ def _finish(result: LadderResult, folder: Path) -> None:
     write_atomic(folder / "report.html", render_phases([result]))
 
 
-def _folder(path: Path) -> Path:
+def _folder(out: Path | None, name: str, resume: bool) -> Path:
+    if resume and out is None:
+        raise UserError("--resume needs the run folder to go on with: give it with --out")
+    path = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to {path}: {error.strerror}; choose another folder with --out"
         ) from error
-    if (path / store.FILE).exists() or (path / "study.json").exists():
-        raise UserError(f"{path} already holds a run; choose another --out")
+    if (path / "study.json").exists() or ((path / store.FILE).exists() and not resume):
+        raise UserError(f"{path} already holds a run; add --resume or choose another --out")
     return path
 
 
-def _sample(loaded: LoadedData, seed: int) -> tuple[tuple[PageRef, ...], tuple[ReferencePage, ...]]:
-    split = split_pages(loaded.references, seed)
-    both = split.search if split.overlap else (*split.search, *split.confirm)
-    chosen = both[:_MOST_PAGES]
-    return tuple(loaded.pages[i] for i in chosen), tuple(loaded.references[i] for i in chosen)
+def _refuse_other(earlier: LadderResult, now: LadderResult, folder: Path) -> None:
+    """A ladder goes on only where its rungs can be compared: on the same machine, versions and pages."""
+    for name in ("ladder", "machine", "versions", "device", "data", "pages", "seed"):
+        before, here = getattr(earlier, name), getattr(now, name)
+        if before != here:
+            raise UserError(
+                f"{folder} cannot be resumed: its {name} differ ({_brief(before)} there, {_brief(here)} here); "
+                "choose another --out"
+            )
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Pages to measure on with their references, and others that models may be built from."""
+
+    pages: tuple[PageRef, ...]
+    references: tuple[ReferencePage, ...]
+    held_back: tuple[PageRef, ...]
+
+
+def _sample(loaded: LoadedData, count: int, seed: int) -> _Sample:
+    shuffled = split_pages(loaded.references, seed).every
+    held = min(MAX_PAGES, len(shuffled) // _HELD_BACK)
+    chosen = shuffled[: min(count, len(shuffled) - held)]
+    rest = shuffled[len(chosen) :][:MAX_PAGES]
+    return _Sample(
+        tuple(loaded.pages[i] for i in chosen),
+        tuple(loaded.references[i] for i in chosen),
+        tuple(loaded.pages[i] for i in rest),
+    )
 
 
 def line(rung: RungResult) -> str:
     """A rung on a terminal, with markup."""
     head = f"[bold]{escape(rung.id):<26}[/] {rung.verdict.value:<20}"
     claim = f"claimed {rung.claim}" if rung.claim else "nothing claimed"
-    if rung.gain is None or rung.total is None:
+    if rung.gain is None:
         return f"{head} [dim]{escape(rung.reason)}[/]"
     gain, cer = rung.gain.speedup, rung.gain.cer_increase
     interval = f" ({gain.low:.2f} to {gain.high:.2f})" if math.isfinite(gain.high) else ""
     accuracy = "" if math.isnan(cer.value) else f", CER {100 * cer.value:+.2f} points"
     engine = rung.variant.engine if rung.variant else ""
-    return (
-        f"{head} {gain.value:.2f}x{interval}, {rung.total.speedup.value:.2f}x of the baseline{accuracy}"
-        f" on {engine} [dim]{escape(claim)}[/]"
-    )
+    of = "" if rung.quantity is Quantity.THROUGHPUT else f" in {rung.quantity}"
+    total = f", {rung.total.speedup.value:.2f}x of the baseline" if rung.total else ""
+    return f"{head} {gain.value:.2f}x{interval}{of}{total}{accuracy} on {engine} [dim]{escape(claim)}[/]"
 
 
 def document(result: LadderResult) -> dict[str, Any]:

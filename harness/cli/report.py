@@ -40,7 +40,15 @@ def report(*runs: Path, o: Annotated[Path | None, Parameter(name=["-o", "--outpu
     target = o or folders[0].report_html
     if len(folders) == 1:
         _keep(folders[0].trials_csv, trials_csv(studies[0]))
-    return _write(target, render(studies, run_dirs=[folder.root for folder in folders], thumbnail=thumbnail))
+    return _write(
+        target,
+        render(
+            studies,
+            run_dirs=[folder.root for folder in folders],
+            thumbnail=thumbnail,
+            profiles=[folder.profile_seen_from(target) for folder in folders],
+        ),
+    )
 
 
 def _other_page(source: Path) -> tuple[Path, str] | None:

@@ -21,7 +21,12 @@ class Request:
     objective: str
     max_cer_increase: float
     max_p95_ms: float | None
+    max_p99_ms: float | None
     max_memory_mib: float | None
+    max_gpu_memory_mib: float | None
+    rate: float | None
+    price_per_hour: float | None
+    storage: str | None
     out: Path | None
     resume: bool
     seed: int
@@ -35,10 +40,15 @@ def tune(
     budget: Annotated[float, Parameter(converter=seconds)] = 600.0,
     data: Annotated[list[str] | None, Parameter(negative="")] = None,
     profile: str | None = None,
-    objective: Literal["throughput"] = "throughput",
+    objective: Literal["throughput", "latency", "server", "energy", "cost"] = "throughput",
+    rate: float | None = None,
+    price_per_hour: float | None = None,
     max_cer_increase: float = 0.002,
     max_p95_ms: float | None = None,
+    max_p99_ms: float | None = None,
     max_memory_mib: float | None = None,
+    max_gpu_memory_mib: float | None = None,
+    storage: str | None = None,
     out: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
@@ -61,13 +71,26 @@ def tune(
     profile
         Normalisation profile for CER and WER instead of the data set's own.
     objective
-        What to maximise.
+        What to improve. throughput: pages a second. latency: one page at a time. server: latency, waiting
+        included, where pages arrive at random, --rate a second. energy: joules a page, where the hardware counts
+        them. cost: the price of a page at --price-per-hour.
+    rate
+        Pages a second that arrive, for the server objective.
+    price_per_hour
+        What the machine costs, for the cost objective.
     max_cer_increase
         How much the CER may rise over the engine as shipped, on the upper 95 % bound.
     max_p95_ms
         Bound on the 95th percentile of the latency of a page.
+    max_p99_ms
+        Bound on the 99th percentile; with fewer pages than it needs the slowest page stands in, as for p95.
     max_memory_mib
         Bound on the memory of all processes.
+    max_gpu_memory_mib
+        Bound on the memory in use on any GPU, that of other programs included.
+    storage
+        postgresql://USER@HOST/DATABASE where machines share the study: trials of machines like this one are learnt,
+        the best of others are tried. Default: the run folder alone.
     out
         Run folder. Default: runs/DATE-ENGINE.
     resume
@@ -89,7 +112,12 @@ def tune(
             objective=objective,
             max_cer_increase=max_cer_increase,
             max_p95_ms=max_p95_ms,
+            max_p99_ms=max_p99_ms,
             max_memory_mib=max_memory_mib,
+            max_gpu_memory_mib=max_gpu_memory_mib,
+            rate=rate,
+            price_per_hour=price_per_hour,
+            storage=storage,
             out=out,
             resume=resume,
             seed=seed,

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from harness.data.decode import PageError, decode
+from harness.data.decode import Decoding, PageError, Picture, decode, open_page
 from harness.data.refs import PROFILES, DataSet, PageRef
 
 if TYPE_CHECKING:
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 __all__ = [
     "PROFILES",
     "DataSet",
+    "Decoding",
     "NamedSet",
     "PageError",
     "PageRef",
+    "Picture",
     "decode",
     "fetch",
     "load",
     "named_sets",
+    "open_page",
     "verify",
 ]
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, get_args
 
 from engines.interface import Box, Line
 
-Profile = Literal["strict", "default", "loose", "cjk", "historic"]
+Profile = Literal["strict", "default", "loose", "cjk", "historic", "markdown"]
 PROFILES: tuple[str, ...] = get_args(Profile)
 """Names of the normalisation profiles under which a page's text can be compared."""
 

@@ -1,32 +1,61 @@
 """Climbing a ladder: each rung alone for its counters, then interleaved with its previous and the baseline."""
 
+import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import count
-from statistics import fmean
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean, median
 
-from harness.measure import (
-    Bench,
-    SideFailedError,
-    block_pages,
-    comparison,
-    interleaved_round,
-    measure,
-    round_pages,
-)
+from harness import environments, stats
+from harness.data import PageRef
+from harness.errors import UserError
+from harness.measure import Bench, Deck, SideFailedError, block_pages, comparison, interleaved_round, measure
+from harness.phases import probes
 from harness.phases.applies import unmet, variant_of
 from harness.phases.ladder import Ladder, Rung
-from harness.phases.values import RungResult, RungVerdict, verdict
+from harness.phases.schedule import Cost, enough_s, plan_rounds
+from harness.phases.values import Quantity, RungResult, RungVerdict, verdict
+from harness.search.calibration import calibrated_on
 from harness.space import Space
-from harness.values import Failure, Measurement, Round, Variant
+from harness.values import Comparison, Failure, FailureKind, Measurement, Round, Variant
 
-ROUNDS = 4
-"""At most; the number depends on the time alone, never on what was measured, so that Student's interval holds."""
+BASELINE = "baseline"
 _ALONE_PAGES = 4
+_ALONE_SHARE = 0.25
+"""Of a rung's time, for its pages alone."""
+_SHORTEST_START_S = 120.0
+"""Whatever the share: a first start may build or compile models, which later starts find done."""
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """A rung that can be measured, and what it is compared with."""
+
+    rung: Rung
+    variant: Variant
+    previous: Variant
+    baseline: Variant
+    under: str
+    """The name of the previous rung."""
+
+    @property
+    def sides(self) -> tuple[Variant, ...]:
+        """The previous rung, the baseline where that is another, and last the rung; it alone for its first page."""
+        if self.rung.quantity is Quantity.FIRST_PAGE:
+            return (self.variant,)
+        return (*dict.fromkeys((self.previous, self.baseline)), self.variant)
+
+    def is_settled(self, known: RungResult) -> bool:
+        """Whether `known` says all of this rung that measuring it again would."""
+        if known.verdict is RungVerdict.INCONCLUSIVE or known.variant != self.variant:
+            return False
+        if known.gain is None:
+            return True
+        return known.gain.a == self.previous and (known.total is None or known.total.a == self.baseline)
+
+
+@dataclass(slots=True)
 class Climb:
     """A ladder on one machine. `device` is that of every engine."""
 
@@ -34,60 +63,163 @@ class Climb:
     bench: Bench
     device: str
     budget_s: float
+    every_page: Sequence[PageRef] = ()
+    """All pages that were given, of which those of `bench` are a sample."""
+    calibration: Sequence[PageRef] = ()
+    """Pages for models that are built from pages: none of those that are measured."""
+    earlier: Mapping[str, RungResult] = field(default_factory=dict)
+    """Results of the same ladder, pages and machine by the rung's id; what they settle is not measured again."""
+    _spaces: dict[str, Space | UserError] = field(default_factory=dict)
+    _baselines: dict[str, Measurement] = field(default_factory=dict)
+    _costs: dict[Variant, Cost] = field(default_factory=dict)
+    _standing: dict[tuple[str, str], Variant] = field(default_factory=dict)
+    _last: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> Iterator[RungResult]:
         """Each rung as it is done. A rung that fails is a result, and the next one stands on the last that worked.
 
-        Once the budget is spent, the rungs that are left are inconclusive.
+        What is left of the budget is divided evenly among the rungs that are left to measure, but none is given
+        too little for an interval; once it is spent, the others are inconclusive.
         """
         end_s = time.perf_counter() + self.budget_s
-        standing: dict[tuple[str, str], Variant] = {}
-        last: dict[str, str] = {}
-        measurable = sum(
-            not rung.covered and unmet(rung, self.bench.machine) is None for rung in self.ladder.rungs
-        )
         for number, rung in enumerate(self.ladder.rungs):
-            if rung.covered or unmet(rung, self.bench.machine):
-                reason = rung.covered or unmet(rung, self.bench.machine) or ""
-                kind = RungVerdict.COVERED if rung.covered else RungVerdict.NOT_APPLICABLE
-                yield _unmeasured(rung, kind, reason)
+            known = self.earlier.get(rung.id)
+            place = self._place(rung, known)
+            if isinstance(place, str):
+                yield _unmeasured(rung, RungVerdict.NOT_APPLICABLE, place)
                 continue
-            share_s = (end_s - time.perf_counter()) / max(1, measurable)
-            measurable -= 1
-
-            def previous(engine: str, rung: Rung = rung) -> Variant:
-                name = rung.beside or last.get(engine, "baseline")
-                return standing.get((engine, name)) or self._baseline(engine)
-
-            variant = variant_of(self.ladder, rung, previous, self.bench.machine)
-            if isinstance(variant, str):
-                yield _unmeasured(rung, RungVerdict.NOT_APPLICABLE, variant)
-                continue
-            engine = variant.engine
-            under = rung.beside or last.get(engine, "baseline")
-            sides = (self._baseline(engine), previous(engine), variant)
-            result = replace(self._measured(rung, sides, share_s, number), previous=under)
+            if known is not None and place.is_settled(known):
+                result = known
+            else:
+                left = sum(self._is_to_measure(item) for item in self.ladder.rungs[number:])
+                left_s = end_s - time.perf_counter()
+                share_s = min(left_s, max(left_s / max(1, left), self._enough_s(place)))
+                result = self._measured(place, share_s, self.bench.folder / f"{number:02d}-{rung.id}")
             if result.failure is None:
-                standing[engine, rung.id] = variant
-                last[engine] = rung.id
+                self._standing[place.variant.engine, rung.id] = place.variant
+                self._last[place.variant.engine] = rung.id
             yield result
 
-    def _baseline(self, engine: str) -> Variant:
-        space = Space.of(engine, self.device, self.bench.machine)
-        return space.variant(self.ladder.baseline.get(engine, {}))
+    def _is_to_measure(self, rung: Rung) -> bool:
+        known = self.earlier.get(rung.id)
+        is_known = known is not None and known.verdict is not RungVerdict.INCONCLUSIVE
+        return not (rung.probe or unmet(rung, self.bench.machine) or is_known)
 
-    def _measured(
-        self, rung: Rung, sides: tuple[Variant, Variant, Variant], share_s: float, number: int
-    ) -> RungResult:
-        baseline, previous, variant = sides
+    def _enough_s(self, place: _Place) -> float:
+        """What the rung needs at least, by what its sides have cost so far, in seconds."""
+        usual = self._costs.get(place.baseline, Cost(0.0, 0.0))
+        return enough_s([self._costs.get(side, usual) for side in place.sides], block_pages(place.sides))
+
+    def _place(self, rung: Rung, known: RungResult | None) -> _Place | str:
+        """Where the rung stands, or the sentence why it cannot be measured here."""
+        if reason := unmet(rung, self.bench.machine):
+            return reason
+        if rung.probe:
+            return known.reason if known is not None else self._probed(rung)
+        chosen = variant_of(
+            self.ladder, rung, self._space, lambda engine: self._previous(rung, engine)[0], self.bench.machine
+        )
+        if isinstance(chosen, str):
+            return chosen
+        previous, under = self._previous(rung, chosen.engine)
+        return _Place(rung, chosen, previous, self._baseline(chosen.engine), under)
+
+    def _previous(self, rung: Rung, engine: str) -> tuple[Variant, str]:
+        """What the rung would stand on: the baseline where the named rung is none of this engine's."""
+        name = rung.beside or self._last.get(engine, BASELINE)
+        if (engine, name) not in self._standing:
+            name = BASELINE
+        under = self._standing.get((engine, name)) or self._baseline(engine)
+        given = rung.given.get(engine)
+        return (self._space(engine).suggested({**under.settings, **given}) if given else under), name
+
+    def _baseline(self, engine: str) -> Variant:
+        return self._space(engine).variant(self.ladder.baseline.get(engine, {}))
+
+    def _space(self, engine: str) -> Space:
+        """The space of an engine whose baseline works here. Raises UserError, each time the same."""
+        if engine not in self._spaces:
+            try:
+                self._spaces[engine] = self._opened(engine)
+            except UserError as error:
+                self._spaces[engine] = error
+        space = self._spaces[engine]
+        if isinstance(space, UserError):
+            raise space
+        return space
+
+    def _opened(self, engine: str) -> Space:
+        if engine not in environments.names():
+            raise UserError(f"The engine {engine} is not installed")
+        space = Space.of(engine, self.device, self.bench.machine)
+        if self.calibration:
+            space = calibrated_on(space, self.calibration)
+        baseline = space.variant(self.ladder.baseline.get(engine, {}))
+        # Where rungs have been compared with it already, it works.
+        if not any(known.total and known.total.a == baseline for known in self.earlier.values()):
+            self._measured_baseline(engine, baseline)
+        return space
+
+    def _measured_baseline(self, engine: str, baseline: Variant) -> Measurement:
+        """The baseline alone, once. Raises UserError where it fails."""
+        if engine not in self._baselines:
+            outcome = self._alone(baseline, self.bench.folder / f"{BASELINE}-{engine}", self.budget_s)
+            if isinstance(outcome, Failure):
+                raise UserError(f"The baseline of {engine} fails here: {_sentence(outcome)}")
+            self._baselines[engine] = outcome
+        return self._baselines[engine]
+
+    def _probed(self, rung: Rung) -> str:
+        """What the rung's probe finds out, on the first engine of the ladder that works here."""
+        assert rung.probe is not None  # noqa: S101  the caller looked
+        reasons = []
+        for engine in self.ladder.engines:
+            try:
+                space = self._space(engine)
+                measured = self._measured_baseline(engine, self._baseline(engine))
+            except UserError as error:
+                reasons.append(str(error).rstrip("."))
+                continue
+            facts = probes.Facts(
+                machine=self.bench.machine,
+                every_page=self.every_page or self.bench.pages,
+                pages=self.bench.pages,
+                references=self.bench.references,
+                space=space,
+                measured=measured,
+            )
+            return probes.found(rung.probe, facts)
+        return f"No engine of this ladder works here. {' '.join(f'{reason}.' for reason in reasons)}"
+
+    def _alone(self, variant: Variant, folder: Path, share_s: float) -> Measurement | Failure:
+        """A few pages by one variant, for its counters, its stages and its cost."""
         began_s = time.perf_counter()
-        result = replace(_unmeasured(rung, RungVerdict.INCONCLUSIVE, ""), variant=variant)
+        # Whole blocks, so that every replica has something to do.
+        block = block_pages([variant])
+        pages = [i % len(self.bench.pages) for i in range(max(_ALONE_PAGES, block))]
+        outcome, _ = measure(
+            replace(self.bench, folder=folder),
+            variant,
+            [pages[i : i + block] for i in range(0, len(pages), block)],
+            deadline_s=max(_SHORTEST_START_S, share_s),
+            stop=lambda _: (
+                "its share is spent" if time.perf_counter() - began_s > _ALONE_SHARE * share_s else None
+            ),
+        )
+        if isinstance(outcome, Measurement):
+            wall_s = sum(done.wall_s for done in outcome.blocks)
+            page_s = wall_s / sum(len(done.pages) for done in outcome.blocks)
+            self._costs[variant] = Cost(outcome.cold_start_s - outcome.build_s, page_s)
+        return outcome
+
+    def _measured(self, place: _Place, share_s: float, folder: Path) -> RungResult:
+        began_s = time.perf_counter()
+        result = replace(
+            _unmeasured(place.rung, RungVerdict.INCONCLUSIVE, ""), variant=place.variant, previous=place.under
+        )
         if share_s <= 0:
             return replace(result, reason="The budget was spent before this rung.")
-        bench = replace(self.bench, folder=self.bench.folder / f"{number:02d}-{rung.id}")
-        # A whole block, so that every replica has something to do.
-        pages = range(min(len(bench.pages), max(_ALONE_PAGES, block_pages([variant]))))
-        outcome, _ = measure(replace(bench, folder=bench.folder / "alone"), variant, [pages], deadline_s=120)
+        outcome = self._alone(place.variant, folder / "alone", share_s)
         if isinstance(outcome, Failure):
             return _failed(result, outcome)
         result = replace(
@@ -96,72 +228,83 @@ class Climb:
             stage_ms=_stage_ms(outcome),
             cold_start_s=outcome.cold_start_s,
         )
-        others = (baseline,) if previous == baseline else (previous, baseline)
+        sides = place.sides
+        own = self._costs[place.variant]
+        costs = [self._costs.get(side, own) for side in sides]
         left_s = share_s - (time.perf_counter() - began_s)
+        plan = plan_rounds(left_s, costs, block_pages(sides))
+        if plan.rounds < 2:
+            each_s = sum(cost.start_s + plan.pages * cost.page_s for cost in costs)
+            return replace(
+                result,
+                reason=f"{max(0.0, left_s):.0f} s are too short for two rounds of {each_s:.0f} s each.",
+            )
+        bench, deck, rounds = (
+            replace(self.bench, folder=folder),
+            Deck(len(self.bench.pages), self.bench.seed),
+            [],
+        )
         try:
-            rounds = _rounds(bench, (*others, variant), left_s)
+            for number in range(plan.rounds):
+                rounds.append(interleaved_round(bench, sides, deck.draw(plan.pages), number))
         except SideFailedError as error:
-            if error.side == len(others):
+            if error.side == len(sides) - 1:
                 return _failed(result, error.failure)
-            return replace(result, reason=f"What it is compared with failed: {error.failure.message}.")
-        return _judged(result, bench, (*others, variant), rounds, rung.claim.low)
+            return replace(result, reason=f"What it is compared with failed: {_sentence(error.failure)}")
+        return _judged(result, bench, place, rounds)
 
 
-def _rounds(bench: Bench, sides: Sequence[Variant], budget_s: float) -> list[Round]:
-    """Rounds until the next would overrun the budget, one at least. Raises SideFailedError."""
-    began_s, rounds = time.perf_counter(), list[Round]()
-    hands = round_pages(len(bench.pages), sides, bench.seed, ROUNDS)
-    for number, pages in zip(count(), hands, strict=False):
-        rounds.append(interleaved_round(bench, sides, pages, number))
-        spent_s = time.perf_counter() - began_s
-        if number + 1 == ROUNDS or spent_s * (number + 2) / (number + 1) > budget_s:
-            break
-    return rounds
+def _judged(result: RungResult, bench: Bench, place: _Place, rounds: Sequence[Round]) -> RungResult:
+    sides, own = place.sides, len(place.sides) - 1
+    quantity, claim = place.rung.quantity, place.rung.claim
 
+    def against(side: int) -> Comparison:
+        pairs = [_pair(item, side, own, quantity) for item in rounds]
+        return comparison(bench, sides[side], place.variant, pairs, 1, sequential=False)
 
-def _judged(
-    result: RungResult, bench: Bench, sides: Sequence[Variant], rounds: Sequence[Round], claimed: float | None
-) -> RungResult:
-    side = len(sides) - 1
-    gain = comparison(bench, sides[0], sides[-1], rounds, side, sequential=False)
-    # Side 0 is the previous rung; log(t_baseline / t_rung) is the difference of the other two ratios.
-    total = (
-        gain
-        if side == 1
-        else comparison(bench, sides[1], sides[-1], _seen_from(rounds, 1), side, sequential=False)
-    )
+    gain = against(0)
+    has_total = quantity is not Quantity.FIRST_PAGE
     return replace(
         result,
         gain=gain,
-        total=total,
-        verdict=verdict(gain.speedup, gain.cer_increase, claimed),
-        reason="" if len(rounds) > 1 else "The budget allowed one round, which has no interval.",
+        total=against(sides.index(place.baseline)) if has_total else None,
+        verdict=verdict(gain.speedup, gain.cer_increase, claim.low),
     )
 
 
-def _seen_from(rounds: Sequence[Round], first: int) -> list[Round]:
-    """The same rounds of three sides with side `first` and side 0 changed places."""
-    return [
-        Round(
-            (item.blocks[first], item.blocks[0], item.blocks[2]),
-            (item.cold_start_s[first], item.cold_start_s[0], item.cold_start_s[2]),
-            (-item.log_ratios[0], item.log_ratios[1] - item.log_ratios[0]),
+def _pair(item: Round, a: int, b: int, quantity: Quantity) -> Round:
+    """Sides `a` and `b` of a round, with the log-ratio of the quantity as B's gain over A."""
+    if quantity is Quantity.THROUGHPUT:
+        value = stats.round_value(
+            [math.log(x.wall_s / y.wall_s) for x, y in zip(item.blocks[a], item.blocks[b], strict=True)]
         )
-        for item in rounds
-    ]
+    elif quantity is Quantity.COLD_START:
+        value = math.log(item.cold_start_s[a] / item.cold_start_s[b])
+    else:
+        value = math.log(item.cold_start_s[b] / median(x.wall_s / len(x.pages) for x in item.blocks[b]))
+    return Round((item.blocks[a], item.blocks[b]), (item.cold_start_s[a], item.cold_start_s[b]), (value,))
 
 
 def _unmeasured(rung: Rung, kind: RungVerdict, reason: str) -> RungResult:
-    return RungResult(rung.id, rung.technique, rung.claim.text, kind, rung.claim.range, reason)
+    return RungResult(rung.id, rung.technique, rung.claim.text, kind, rung.claim.range, rung.quantity, reason)
 
 
 def _failed(result: RungResult, failure: Failure) -> RungResult:
+    """What a failure says of the rung: a device that lacks it, a budget that is too short for it, or a fault."""
+    kinds = {
+        FailureKind.UNSUPPORTED: RungVerdict.NOT_APPLICABLE,
+        FailureKind.TIMEOUT: RungVerdict.INCONCLUSIVE,
+    }
     return replace(
         result,
-        verdict=RungVerdict.FAILED,
+        verdict=kinds.get(failure.kind, RungVerdict.FAILED),
         failure=failure,
-        reason=f"{failure.kind.value} in {failure.stage}: {failure.message}",
+        reason=f"{failure.kind.value} in {failure.stage}: {_sentence(failure)}",
     )
+
+
+def _sentence(failure: Failure) -> str:
+    return f"{failure.message.rstrip('.')}."
 
 
 def _counters(measured: Measurement) -> dict[str, float]:

@@ -8,9 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from engines.interface import Setting
 from harness.errors import UserError
+from harness.phases.values import Quantity
 
 _MAX_BYTES = 1 << 20
 Need = Literal["gpu", "several_gpus", "nvidia_tensor_cores", "apple_gpu"]
+Probe = Literal[
+    "counters", "documents", "grid", "kernels", "look_alikes", "repeated_pages", "retreats", "stages"
+]
+"""What is found out about a technique that is no setting; see `harness.phases.probes`."""
 
 
 class _Model(BaseModel):
@@ -18,7 +23,7 @@ class _Model(BaseModel):
 
 
 class Claim(_Model):
-    """What was published: a factor on throughput, a range of it, or words."""
+    """What was published: a factor on the rung's quantity, a range of it, or words."""
 
     gain: float | tuple[float, float] | None = None
     note: str = ""
@@ -42,7 +47,7 @@ class Claim(_Model):
 
 
 class Rung(_Model):
-    """One technique: settings an engine, or how the tool covers what is no setting."""
+    """One technique: settings an engine, or what is found out about one that is no setting."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     technique: str
@@ -52,15 +57,18 @@ class Rung(_Model):
         Field(description="by engine, tried in the order of the ladder's engines"),
     ] = {}
     beside: Annotated[str | None, Field(description="the rung to stand on instead of the last")] = None
+    given: Annotated[
+        dict[str, dict[str, Setting]],
+        Field(description="by engine: what holds for this rung and for the one that it stands on as well"),
+    ] = {}
     needs: tuple[Need, ...] = ()
-    covered: Annotated[
-        str, Field(description="for what is no setting: how the tool does it or treats it")
-    ] = ""
+    quantity: Annotated[Quantity, Field(description="what the claim is about")] = Quantity.THROUGHPUT
+    probe: Annotated[Probe | None, Field(description="for what is no setting: what to find out")] = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Rung":
-        if bool(self.settings) == bool(self.covered):
-            raise ValueError(f"rung {self.id!r} needs either settings or covered")
+        if bool(self.settings) == bool(self.probe):
+            raise ValueError(f"rung {self.id!r} needs either settings or a probe")
         return self
 
 
@@ -82,7 +90,9 @@ class Ladder(_Model):
             if rung.beside is not None and rung.beside not in seen:
                 raise ValueError(f"rung {rung.id!r} stands beside {rung.beside!r}, which is no earlier rung")
             seen.add(rung.id)
-        used = {engine for rung in self.rungs for engine in rung.settings} | set(self.baseline)
+        used = {engine for rung in self.rungs for engine in (*rung.settings, *rung.given)} | set(
+            self.baseline
+        )
         if missing := used - set(self.engines):
             raise ValueError(f"engines lacks {', '.join(sorted(missing))}")
         return self

@@ -10,6 +10,19 @@ from harness.values import Comparison, Failure, Interval, Variant
 
 HARM = 0.002
 """CER increase over the previous rung, as a ratio, that no gain in speed makes up for."""
+WORTH = 1.1
+"""The gain that a rung without a claimed figure is held to: where it is ruled out, the rung gives none."""
+_NOTICEABLE = math.exp(SAME_WITHIN)
+
+
+class Quantity(StrEnum):
+    """What a rung is judged by; each is a ratio that is greater where the rung is better."""
+
+    THROUGHPUT = "throughput"
+    COLD_START = "cold start"
+    """Seconds from process start to the first page: those of the previous rung over those of this one."""
+    FIRST_PAGE = "first page"
+    """The same seconds over those of a page once warm: what a process saves that is kept."""
 
 
 class RungVerdict(StrEnum):
@@ -23,7 +36,6 @@ class RungVerdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
     FAILED = "failed"
     NOT_APPLICABLE = "cannot apply"
-    COVERED = "no setting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,8 @@ class RungResult:
     verdict: RungVerdict
     claimed: tuple[float, float] | None = None
     """The claimed range of the gain, where a figure was claimed."""
+    quantity: Quantity = Quantity.THROUGHPUT
+    """What `gain` and `total` are ratios of."""
     reason: str = ""
     """One sentence where there is nothing to measure, or why the measurement ended."""
     previous: str = ""
@@ -60,8 +74,12 @@ class LadderResult:
     created: str
     machine: str
     versions: Mapping[str, str]
-    data: tuple[str, ...]
-    pages: int
+    device: str
+    data: Mapping[str, str]
+    """SHA-256 of each data set by name."""
+    pages: tuple[str, ...]
+    """Identifiers of the pages that rungs are measured on."""
+    seed: int
     budget_s: float
     spent_s: float
     rungs: tuple[RungResult, ...]
@@ -73,20 +91,18 @@ def verdict(gain: Interval, cer_increase: Interval, claimed: float | None) -> Ru
     """The verdict on a measured rung, by 95 % intervals against the previous rung; `claimed` is the least gain.
 
     harmful       CER rises by more than 0.2 points for sure (lower bound), however fast
-    inconclusive  no interval, or one that holds both no gain and the claimed gain
-    worse         surely slower
-    holds         surely faster, and the claimed gain is not ruled out
-    smaller       surely faster, and by less than was claimed
-    none          within 3 % of no change, or no gain shown while the claimed gain is ruled out
+    worse         surely slower, and by more than 3 %
+    holds         surely faster, by more than 3 %, and the claimed gain is not ruled out
+    smaller       likewise, and by less than was claimed
+    none          the claimed gain is ruled out, or 10 % where no figure was claimed
+    inconclusive  anything else, such as no interval at all
     """
     if cer_increase.low > HARM:
         return RungVerdict.HARMFUL
     if not (math.isfinite(gain.high) and gain.low > 0):
         return RungVerdict.INCONCLUSIVE
-    if gain.high < 1:
+    if gain.high < 1 and gain.value < 1 / _NOTICEABLE:
         return RungVerdict.WORSE
-    if math.exp(-SAME_WITHIN) <= gain.low and gain.high <= math.exp(SAME_WITHIN):
-        return RungVerdict.NONE
-    if gain.low > 1:
+    if gain.low > 1 and gain.value > _NOTICEABLE:
         return RungVerdict.HOLDS if claimed is None or gain.high >= claimed else RungVerdict.SMALLER
-    return RungVerdict.NONE if claimed is not None and gain.high < claimed else RungVerdict.INCONCLUSIVE
+    return RungVerdict.NONE if gain.high < (claimed or WORTH) else RungVerdict.INCONCLUSIVE

@@ -1,6 +1,6 @@
 """Pages of the search that an engine may build models from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from engines.interface import Page
 from harness import environments
@@ -19,7 +19,11 @@ def calibrated(space: Space, pages: Sequence[PageRef], split: Split) -> Space:
     Side effect: the engine may keep these pages in its cache. Raises UserError where it cannot.
     """
     # Any prefix of the search's pages is a fair sample of all strata.
-    sample = (pages[index] for index in split.search[:MAX_PAGES])
+    return calibrated_on(space, [pages[index] for index in split.search[:MAX_PAGES]])
+
+
+def calibrated_on(space: Space, sample: Sequence[PageRef]) -> Space:
+    """The same with these pages."""
     try:
         return space.fixed(environments.calibrate(space.engine, _decoded(sample)))
     except OSError as error:
@@ -29,7 +33,7 @@ def calibrated(space: Space, pages: Sequence[PageRef], split: Split) -> Space:
         ) from error
 
 
-def _decoded(refs: Iterator[PageRef]) -> Iterator[Page]:
+def _decoded(refs: Iterable[PageRef]) -> Iterator[Page]:
     for ref in refs:
         try:
             yield Page(ref.id, decode(ref))

@@ -1,16 +1,21 @@
 """What a trial is worth: its speed against the baseline on the same pages, and the bounds that it must meet."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.accuracy.bootstrap import cer_increase
 from harness.accuracy.scores import PageScore
+from harness.objectives import THROUGHPUT, Objective
 from harness.stats import percentile
 from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
 
+_MEMORY = re.compile("rss_mib")
+_GPU_MEMORY = re.compile(r"gpu\d+_mem_mib")
+"""Of the fullest GPU, whoever fills it."""
 WORST = -10.0
-"""Log of the throughput over the baseline's that a failed trial is told as: 22 000 times slower."""
+"""Log of the gain over the baseline that a failed trial is told as: 22 000 times slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,7 @@ class Judgement:
 
     trial: TrialResult
     log_speedup: float
-    """Log of the throughput over the baseline's on the same pages; WORST for a failure."""
+    """Log of the gain over the baseline on the same pages, by the objective; WORST for a failure."""
     cer_increase: Interval | None
     """None for a failure, and where no page has text to be read."""
     violations: Mapping[str, float]
@@ -39,6 +44,7 @@ def judge(
     constraints: Constraints,
     scores: Sequence[PageScore],
     baseline_scores: Sequence[PageScore],
+    objective: Objective = THROUGHPUT,
 ) -> Judgement:
     """Judge a trial by `scores` of its pages; `baseline_scores` hold at least those pages."""
     if isinstance(trial.outcome, Failure):
@@ -53,28 +59,43 @@ def judge(
     if increase is not None:
         violations["cer"] = increase.high - constraints.max_cer_increase
         likely = likely and increase.value <= constraints.max_cer_increase
-    return Judgement(trial, _log_speedup(trial.outcome, baseline), increase, violations, likely)
+    return Judgement(trial, _log_speedup(trial.outcome, baseline, objective), increase, violations, likely)
 
 
-def _log_speedup(measurement: Measurement, baseline: Measurement) -> float:
+def _log_speedup(measurement: Measurement, baseline: Measurement, objective: Objective) -> float:
+    shares = page_totals(baseline, objective)
+    same = sum(shares[page.page_id] for page in measurement.pages)
+    total = objective.total(measurement.blocks)
+    return max(WORST, math.log(same / total)) if math.isfinite(total) else WORST
+
+
+def page_totals(baseline: Measurement, objective: Objective) -> dict[str, float]:
+    """The objective's total over the baseline, shared out among its pages by their time."""
     spent = {page.page_id: page.seconds for page in baseline.pages}
-    scale = sum(block.wall_s for block in baseline.blocks) / sum(spent.values())
-    same = scale * sum(spent[page.page_id] for page in measurement.pages)
-    return math.log(same / sum(block.wall_s for block in measurement.blocks))
+    scale = objective.total(baseline.blocks) / sum(spent.values())
+    return {page: scale * seconds for page, seconds in spent.items()}
 
 
 def limits(measurement: Measurement, constraints: Constraints) -> dict[str, float]:
     """By how much the bounds on latency and memory are missed, as shares; at most 0 is met."""
     violations: dict[str, float] = {}
-    if constraints.max_p95_ms is not None:
-        times_ms = sorted(1000 * page.seconds for page in measurement.pages)
-        # Too few pages for the percentile: the slowest page stands in, which errs on the safe side.
-        p95_ms = percentile(times_ms, 95) or times_ms[-1]
-        violations["p95_ms"] = p95_ms / constraints.max_p95_ms - 1
-    if constraints.max_memory_mib is not None:
-        peaks = [sample.values["rss_mib"] for sample in measurement.samples if "rss_mib" in sample.values]
-        if peaks:
-            violations["memory_mib"] = max(peaks) / constraints.max_memory_mib - 1
+    times_ms = [1000 * page.seconds for page in measurement.pages]
+    for p, bound_ms in ((95, constraints.max_p95_ms), (99, constraints.max_p99_ms)):
+        if bound_ms is not None:
+            # Too few pages for the percentile: the slowest page stands in, which errs on the safe side.
+            violations[f"p{p}_ms"] = (percentile(times_ms, p) or max(times_ms)) / bound_ms - 1
+    for name, counters, bound_mib in (
+        ("memory_mib", _MEMORY, constraints.max_memory_mib),
+        ("gpu_memory_mib", _GPU_MEMORY, constraints.max_gpu_memory_mib),
+    ):
+        peaks = [
+            value
+            for sample in measurement.samples
+            for counter, value in sample.values.items()
+            if counters.fullmatch(counter)
+        ]
+        if bound_mib is not None and peaks:
+            violations[name] = max(peaks) / bound_mib - 1
     return violations
 
 

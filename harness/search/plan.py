@@ -35,6 +35,11 @@ class Split:
     overlap: bool
     """True where there were too few pages to keep any apart."""
 
+    @property
+    def every(self) -> tuple[int, ...]:
+        """Each page once: those of the search, then those of the proof."""
+        return self.search if self.overlap else (*self.search, *self.confirm)
+
 
 def split_pages(pages: Sequence[ReferencePage], seed: int) -> Split:
     """Split by document, half and half in each set and language, shuffled.

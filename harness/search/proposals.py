@@ -1,11 +1,22 @@
-"""What to try next: known good starts, Optuna's TPE, and steps away from the incumbent, in one Optuna study."""
+"""What to try next: known good starts, Optuna's TPE, and steps away from the incumbent, in one Optuna study.
 
+Several processes may share the study: each learns what the others measured, tries nothing twice, and measures the
+best of the others itself before it relies on it.
+"""
+
+import hashlib
+import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, get_storage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from engines.interface import Choice, Knob, Setting
 from harness.experiments import Experiment
@@ -15,6 +26,9 @@ from harness.values import Variant
 
 _ATTEMPTS = 30
 _STARTUP_TRIALS = 6
+_STALE = timedelta(hours=1)
+"""A trial of another process that has run for so long has died with it."""
+_SETTINGS, _RUN, _BEGAN = "settings", "run", "began"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +38,28 @@ class Proposal:
     variant: Variant
     trial: optuna.Trial
     origin: str
-    """`start`, `sampler` or `neighbour`."""
+    """`start`, `sampler`, `neighbour`, or `shared` for the best of another process."""
 
 
 class Proposals:
-    """Ask for variants, tell what they were worth. Side effect: every one is kept in the Optuna study."""
+    """Ask for variants, tell what they were worth. Side effect: every one is kept in the Optuna study.
 
-    def __init__(self, space: Space, experiment: Experiment, storage: str, name: str, seed: int) -> None:
+    With `run`, which names this process's run, the study is shared with other runs on machines of one kind: `tags` go
+    with every trial, and nothing is asked but within `turn`, which one process at a time holds.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        experiment: Experiment,
+        storage: str | BaseStorage,
+        name: str,
+        seed: int,
+        *,
+        run: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self._space = space
         restricted = [_restricted(knob, experiment) for knob in space.knobs]
         self._knobs = [knob for knob in restricted if len(knob.domain.values) > 1]
@@ -39,37 +68,57 @@ class Proposals:
         }
         self._draw = random.Random(f"{seed}/neighbours")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._storage = get_storage(storage)
+        self._run = run
+        # Optuna refuses other choices within one study, and machines of one kind may still offer others.
         self._study = optuna.create_study(
-            storage=storage,
-            study_name=name,
+            storage=self._storage,
+            study_name=f"{name}/{self._offer()}" if run else name,
+            load_if_exists=run is not None,
             direction="maximize",
             sampler=TPESampler(
                 multivariate=True, constant_liar=True, n_startup_trials=_STARTUP_TRIALS, seed=seed
             ),
         )
+        for key, value in (tags or {}).items():
+            self._study.set_user_attr(key, value)
+        self._tags = {**(tags or {}), **({_RUN: run} if run else {})}
         self._starts = [space.suggested(start) for start in experiment.start]
         self._told: dict[str, tuple[float, Mapping[str, float]]] = {}
-        self._turn = 0
+        self._own: set[str] = set()
+        self._elsewhere: dict[str, Variant] = {}
+        self._turn_of = turn
+        self._turns = 0
 
     def ask(self, incumbent: Variant | None) -> Proposal | None:
         """The next variant that was not measured yet, or None where the space seems exhausted."""
+        with self._turn_of():
+            return self._next(incumbent)
+
+    def _next(self, incumbent: Variant | None) -> Proposal | None:
+        busy = self._learn()
         while self._starts:
             variant = self._starts.pop(0)
-            if variant.id not in self._told:
-                return self._enqueue(variant, "start")
+            if variant.id not in self._told and variant.id not in busy:
+                return self._placed(variant, "start")
+        if better := self._better_elsewhere():
+            return self._placed(better, "shared")
         if not self._knobs:
             return None
-        self._turn += 1
-        if incumbent is not None and self._turn % 2 and (step := self._neighbour(incumbent)):
-            return self._enqueue(step, "neighbour")
+        self._turns += 1
+        if incumbent is not None and self._turns % 2 and (step := self._neighbour(incumbent, busy)):
+            return self._placed(step, "neighbour")
         for _ in range(_ATTEMPTS):
             trial = self._study.ask()
             variant = self._suggested(trial)
-            if variant.id not in self._told:
-                trial.set_user_attr("settings", variant.canonical)
+            if variant.id in self._told:
+                # Known already: the sampler hears the same answer again and moves on, at no cost.
+                self._finish(trial, *self._told[variant.id])
+            elif variant.id in busy:
+                self._study.tell(trial, state=TrialState.FAIL)  # samplers ignore it; the other will answer
+            else:
+                self._tag(trial, variant)
                 return Proposal(variant, trial, "sampler")
-            # Known already: the sampler hears the same answer again and moves on, at no cost.
-            self._finish(trial, *self._told[variant.id])
         return None
 
     def _suggested(self, trial: optuna.Trial) -> Variant:
@@ -80,27 +129,78 @@ class Proposals:
     def tell(self, proposal: Proposal, judgement: Judgement) -> None:
         """Record what a proposal was worth. A failure is a worst value that violates a constraint, not a gap."""
         self._told[proposal.variant.id] = (judgement.log_speedup, judgement.violations)
+        self._own.add(proposal.variant.id)
         proposal.trial.set_user_attr("note", judgement.trial.note)
         self._finish(proposal.trial, judgement.log_speedup, judgement.violations)
 
     def recall(self, judgement: Judgement) -> None:
         """Learn a trial of an earlier run as if it had been proposed now."""
-        self.tell(self._enqueue(judgement.trial.variant, "earlier run"), judgement)
+        variant = judgement.trial.variant
+        self._learn()
+        if variant.id in self._told:  # by this run before it was taken up again, or by another
+            self._own.add(variant.id)
+        else:
+            self.tell(self._placed(variant, "earlier run"), judgement)
 
     def _finish(self, trial: optuna.Trial, value: float, violations: Mapping[str, float]) -> None:
         for name, violation in violations.items():
             trial.set_constraint(name, violation)
         self._study.tell(trial, value)
 
-    def _enqueue(self, variant: Variant, origin: str) -> Proposal:
-        self._study.enqueue_trial({knob.name: _encode(knob, variant.settings) for knob in self._knobs})
-        trial = self._study.ask()
-        for knob in self._knobs:
-            _suggest(trial, knob)
-        trial.set_user_attr("settings", variant.canonical)
+    def _placed(self, variant: Variant, origin: str) -> Proposal:
+        """A running trial with these settings. Not through Optuna's queue: another process might take it."""
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params={knob.name: _encode(knob, variant.settings) for knob in self._knobs},
+            distributions={knob.name: _distribution(knob) for knob in self._knobs},
+        )
+        study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        trial = optuna.Trial(self._study, self._storage.create_new_trial(study_id, template))
+        self._tag(trial, variant)
         return Proposal(variant, trial, origin)
 
-    def _neighbour(self, incumbent: Variant) -> Variant | None:
+    def _tag(self, trial: optuna.Trial, variant: Variant) -> None:
+        # Optuna keeps local times, which differ between machines.
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        for key, value in {_SETTINGS: variant.canonical, _BEGAN: began, **self._tags}.items():
+            trial.set_user_attr(key, value)
+
+    def _learn(self) -> set[str]:
+        """Take over what other runs have measured. Returns the ids of the variants that they are at."""
+        if self._run is None:
+            return set()
+        busy = set()
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
+            settings = settings_of(trial)
+            if settings is None:
+                continue
+            variant = Variant(self._space.engine, self._space.device, settings)
+            if trial.state is TrialState.COMPLETE:
+                self._told.setdefault(variant.id, (trial.value or 0.0, trial.constraints))
+                self._elsewhere[variant.id] = variant
+            elif trial.user_attrs.get(_RUN) != self._run and not _stale(trial):
+                busy.add(variant.id)
+        return busy
+
+    def _better_elsewhere(self) -> Variant | None:
+        """The best variant of other runs, where it beats all that this one has measured."""
+        feasible = {
+            name: value
+            for name, (value, violations) in self._told.items()
+            if all(violation <= 0 for violation in violations.values())
+        }
+        best = max(feasible, key=lambda name: feasible[name], default=None)
+        if best is None or best in self._own or best not in self._elsewhere:
+            return None
+        self._own.add(best)  # once, whatever becomes of it here
+        return self._space.suggested(self._space.admitted(self._elsewhere[best].settings))
+
+    def _offer(self) -> str:
+        """Eight digits that change with what is searched."""
+        domains = {knob.name: repr(_distribution(knob)) for knob in self._knobs}
+        return hashlib.sha256(json.dumps(domains, sort_keys=True).encode()).hexdigest()[:8]
+
+    def _neighbour(self, incumbent: Variant, busy: Container[str]) -> Variant | None:
         """A variant that differs from the incumbent in one knob by one step, or in one name."""
         for _ in range(_ATTEMPTS):
             knob = self._draw.choice(self._knobs)
@@ -115,7 +215,7 @@ class Proposals:
             if not others:
                 continue
             step = self._space.suggested({**incumbent.settings, knob.name: self._draw.choice(others)})
-            if step.id not in self._told:
+            if step.id not in self._told and step.id not in busy:
                 return step
         return None
 
@@ -132,6 +232,31 @@ def _restricted(knob: Knob, experiment: Experiment) -> Knob:
         return replace(knob, domain=replace(knob.domain, values=tuple(admitted)))
     numbers = sorted(value for value in admitted if not isinstance(value, str))
     return replace(knob, domain=replace(knob.domain, values=tuple(numbers)))
+
+
+def settings_of(trial: FrozenTrial) -> dict[str, Setting] | None:
+    """The settings that a trial was tagged with; None where it was not, or by another program."""
+    try:
+        settings = json.loads(str(trial.user_attrs.get(_SETTINGS)))["settings"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    known = isinstance(settings, dict) and all(
+        isinstance(value, bool | int | float | str) for value in settings.values()
+    )
+    return settings if known else None
+
+
+def _stale(trial: FrozenTrial) -> bool:
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(str(trial.user_attrs.get(_BEGAN))) > _STALE
+    except (ValueError, TypeError):  # not a time of ours
+        return True
+
+
+def _distribution(knob: Knob) -> BaseDistribution:
+    if isinstance(knob.domain, Choice):
+        return CategoricalDistribution(list(knob.domain.values))
+    return IntDistribution(0, len(knob.domain.values) - 1)
 
 
 def _suggest(trial: optuna.Trial, knob: Knob) -> Setting:

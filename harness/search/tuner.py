@@ -4,6 +4,7 @@ Everything counts against the budget. What is measured is on the disk before the
 is killed goes on with `--resume`.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,20 +12,20 @@ from pathlib import Path
 from typing import Protocol
 
 from engines.interface import Machine
+from harness import objectives
 from harness.accuracy.scores import PageScore
 from harness.data import PageRef
 from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import Caution
-from harness.measure import (
-    Bench,
-    block_pages,
-)
+from harness.measure import Bench, block_pages
+from harness.objectives import THROUGHPUT
 from harness.search import gate, plan
 from harness.search.confirm import side_by_side, winner
 from harness.search.gate import Judgement
 from harness.search.lab import Lab, ThisMachine
 from harness.search.proposals import Proposals
+from harness.search.shared import Company, SharedStudy
 from harness.space import Space
 from harness.store import RunFolder
 from harness.values import (
@@ -74,6 +75,8 @@ class Task:
     """In the order of the header's references."""
     space: Space
     experiment: Experiment
+    shared: SharedStudy | None = None
+    """Where other machines work on the same; None keeps the study in the run folder alone."""
 
 
 @dataclass(slots=True)
@@ -107,6 +110,7 @@ class Tuner:
         self._folder = folder
         self._machine = machine
         self._listener = listener
+        self._objective = objectives.of(task.header)
         self._began = self._lab.now_s() - task.header.spent_s
         self._split = plan.split_pages(task.header.references, task.header.seed)
         self._state = _Progress(
@@ -147,18 +151,12 @@ class Tuner:
         self._task = replace(self._task, space=space)
         self._state.trials += earlier
         baseline = self._baseline()
-        proposals = Proposals(
-            self._task.space,
-            self._task.experiment,
-            f"sqlite:///{self._folder.study_db}",
-            header.id,
-            header.seed,
-        )
+        proposals = self._proposals()
         self._listener.phase("search")
         for trial in self._state.trials:
             if trial.phase == "search" or (trial.phase == "baseline" and self._state.baseline):
                 proposals.recall(self._judge(trial, baseline))
-        page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
+        page_s = 1 / baseline.pages_per_second
         confirm_s = plan.confirmation_s(header.budget_s, (baseline.cold_start_s, page_s))
         while (left_s := self._left_s() - confirm_s) > baseline.cold_start_s:
             incumbent = gate.incumbent(self._state.judgements)
@@ -174,6 +172,32 @@ class Tuner:
         if self._state.best is None and self._state.baseline:
             # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
             self._state.best = self._state.trials[self._state.baseline].variant
+
+    def _proposals(self) -> Proposals | Company:
+        task, header = self._task, self._task.header
+
+        def alone() -> Proposals:
+            storage = f"sqlite:///{self._folder.study_db}"
+            return Proposals(task.space, task.experiment, storage, header.id, header.seed)
+
+        if (shared := task.shared) is None:
+            return alone()
+        # Each process draws its own: with one seed, all would propose the same.
+        seed = int(hashlib.sha256(f"{header.seed}/{header.id}".encode()).hexdigest()[:8], 16)
+        return Company(
+            lambda: Proposals(
+                task.space,
+                task.experiment,
+                shared.storage,
+                shared.name,
+                seed,
+                run=shared.run,
+                tags=shared.tags,
+                turn=shared.turn,
+            ),
+            alone,
+            lambda: self._state.cautions.append(Caution.STORAGE_LOST.sentence),
+        )
 
     def _baseline(self) -> Measurement:
         """Measure the engine as its authors ship it, or where that fails what stands in for it.
@@ -237,12 +261,12 @@ class Tuner:
         pages = [self._index[page.page_id] for page in baseline.pages]
         # While no variant is sure to be accurate enough, a slow one that is must be heard out.
         racing = incumbent is not None and incumbent.feasible
-        speed = math.exp(incumbent.log_speedup) if incumbent and racing else 1.0
-        spent = {page.page_id: page.seconds / speed for page in baseline.pages}
+        gain = math.exp(incumbent.log_speedup) if incumbent and racing else 1.0
+        shares = gate.page_totals(baseline, self._objective)
 
         def lost(blocks: Sequence[Block]) -> str | None:
-            expected_s = sum(spent[page.page_id] for block in blocks for page in block.pages)
-            ratio = sum(block.wall_s for block in blocks) / expected_s
+            expected = sum(shares[page.page_id] for block in blocks for page in block.pages) / gain
+            ratio = self._objective.total(blocks) / expected
             # What does not even look faster than the baseline cannot win, whatever it reads.
             limit = (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER) if racing else 1.0
             if ratio > limit:
@@ -251,7 +275,9 @@ class Tuner:
                 return f"dropped after {read} pages: {100 * (1 - 1 / ratio):.0f} % slower than {rival}"
             return None
 
-        slowest_s = max(spent.values())
+        # Only the objective of time makes a hang of what takes longer than the best.
+        hurry = gain if self._objective is THROUGHPUT else 1.0
+        slowest_s = max(page.seconds for page in baseline.pages) / hurry
         return self._measure(
             variant,
             "search",
@@ -296,7 +322,12 @@ class Tuner:
         if reference not in known:
             known[reference] = bench.score(baseline.pages)
         judgement = gate.judge(
-            trial, baseline, self._task.header.constraints, known.get(trial.number, []), known[reference]
+            trial,
+            baseline,
+            self._task.header.constraints,
+            known.get(trial.number, []),
+            known[reference],
+            self._objective,
         )
         if trial.phase == "search":
             self._state.judgements.append(judgement)
@@ -309,9 +340,9 @@ class Tuner:
             return
         self._listener.phase("confirm")
         base = self._state.trials[self._state.baseline].variant
-        page_s = sum(page.seconds for page in baseline.pages) / len(baseline.pages)
+        page_s = 1 / baseline.pages_per_second
         costs = [
-            (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, page_s / math.exp(j.log_speedup))
+            (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, 1 / j.trial.outcome.pages_per_second)
             for j in chosen
             if isinstance(j.trial.outcome, Measurement)
         ]
@@ -362,7 +393,8 @@ class Tuner:
         return {reference.page_id: index for index, reference in enumerate(self._state.references)}
 
     def _bench(self, folder: Path) -> Bench:
-        return Bench(self._task.pages, self._state.references, folder, self._machine, self._task.header.seed)
+        seed = self._task.header.seed
+        return Bench(self._task.pages, self._state.references, folder, self._machine, seed, self._objective)
 
     def _spent_s(self) -> float:
         return self._lab.now_s() - self._began

@@ -8,7 +8,7 @@ from reports.sections.accuracy import sets, worst
 from reports.sections.answer import answer
 from reports.sections.matters import matters
 from reports.sections.proof import confirmation, overview, settings
-from reports.sections.record import cautions, failures, provenance, trials
+from reports.sections.record import cautions, failures, profile, provenance, trials
 from reports.sections.speed import counters, history, pareto, stages
 from reports.view import Run
 
@@ -46,6 +46,7 @@ SECTIONS: tuple[Section, ...] = (
         "Each mark is one trial. Best is low and to the right.",
     ),
     Section("stages", "Where the time goes", each(stages)),
+    Section("profile", "Profile", each(profile), "Layers, functions and traces of one variant."),
     Section("counters", "What the machine did", each(counters)),
     Section(
         "matters",

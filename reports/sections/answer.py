@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from harness import objectives
 from harness.values import Comparison, Interval, Verdict
 from reports.blocks import Answer, Block, Figure, Notices
 from reports.sections.phrases import ARROW, arrow, changed, machine_line, ratio_range
@@ -109,7 +110,7 @@ def _unconfirmed(run: Run) -> Answer:
 
 
 def _confirmed(run: Run, comparison: Comparison) -> Answer:
-    speedup = comparison.speedup
+    speedup, as_fast = comparison.speedup, objectives.of(run.study).as_fast
     cost = _cost_words(run, comparison.cer_increase)
     proof = (
         f"{_ratio_interval(speedup)} over {count(len(comparison.log_ratios), 'paired round')} "
@@ -118,20 +119,20 @@ def _confirmed(run: Run, comparison: Comparison) -> Answer:
     use = f"Use the settings below for {run.study.engine} on {run.study.device}."
     match comparison.verdict:
         case Verdict.FASTER:
-            return Answer("good", f"{factor(speedup.value)} as fast{cost}", f"{use} {proof}", _figures(run))
+            return Answer("good", f"{factor(speedup.value)} {as_fast}{cost}", f"{use} {proof}", _figures(run))
         case Verdict.SLOWER:
             return Answer(
                 "bad",
-                f"Slower: {factor(speedup.value)} the speed",
+                f"Worse: {factor(speedup.value)} {as_fast}",
                 f"Keep the defaults. {proof}",
                 _figures(run),
             )
         case Verdict.SAME:
             return Answer(
-                "neutral", "As fast as the defaults", f"There is nothing to gain. {proof}", _figures(run)
+                "neutral", "No better than the defaults", f"There is nothing to gain. {proof}", _figures(run)
             )
         case Verdict.INCONCLUSIVE:
-            line = f"Perhaps {factor(speedup.value)} the speed, not certain"
+            line = f"Perhaps {factor(speedup.value)} {as_fast}, not certain"
             return Answer("neutral", line, f"More rounds would settle it. {proof}", _figures(run))
 
 

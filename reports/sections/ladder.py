@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 
-from harness.phases.values import LadderResult, RungResult, RungVerdict
+from harness.phases.values import LadderResult, Quantity, RungResult, RungVerdict
 from reports.blocks import Answer, Block, Chart, Figure, Mark, Prose, Row, Table, long, num, text
 from reports.charts import waterfall
 from reports.sections.phrases import ratio_range, value
 from reports.words import DASH, count, duration, factor, number, points, points_range
 
-_UNMEASURED = (RungVerdict.FAILED, RungVerdict.NOT_APPLICABLE, RungVerdict.COVERED)
+_UNMEASURED = (RungVerdict.FAILED, RungVerdict.NOT_APPLICABLE)
 
 
 def answer(ladder: LadderResult, _name: str) -> Sequence[Block]:
@@ -17,7 +17,7 @@ def answer(ladder: LadderResult, _name: str) -> Sequence[Block]:
     verdicts = [rung.verdict for rung in ladder.rungs]
     holds, measured = verdicts.count(RungVerdict.HOLDS), sum(rung.gain is not None for rung in ladder.rungs)
     best = max(
-        (rung for rung in ladder.rungs if rung.total and rung.total.speedup.low > 0),
+        (rung for rung in _by_throughput(ladder) if rung.total and rung.total.speedup.low > 0),
         key=lambda rung: rung.total.speedup.low if rung.total else 0.0,
         default=None,
     )
@@ -44,7 +44,7 @@ def answer(ladder: LadderResult, _name: str) -> Sequence[Block]:
 
 def chart(ladder: LadderResult, name: str) -> Sequence[Block]:
     """The waterfall of the rungs that have an interval."""
-    shown = [rung for rung in ladder.rungs if rung.gain and math.isfinite(rung.gain.speedup.high)]
+    shown = [rung for rung in _by_throughput(ladder) if rung.gain and math.isfinite(rung.gain.speedup.high)]
     if not shown:
         return []
     bars = [
@@ -52,8 +52,13 @@ def chart(ladder: LadderResult, name: str) -> Sequence[Block]:
         for rung in shown
         if rung.gain
     ]
-    says = "Gain of each rung over the previous one, with its interval, and what was claimed."
+    says = "Gain in throughput of each rung over the previous one, with its interval, and what was claimed."
     return [Chart(waterfall(bars, [rung.claimed for rung in shown], f"{name}-waterfall", says), says)]
+
+
+def _by_throughput(ladder: LadderResult) -> list[RungResult]:
+    """The rungs that are about pages a second, which alone can be set beside each other."""
+    return [rung for rung in ladder.rungs if rung.quantity is Quantity.THROUGHPUT]
 
 
 def rungs(ladder: LadderResult, _name: str) -> Sequence[Block]:
@@ -77,7 +82,8 @@ def _row(rung: RungResult) -> Row:
             for knob, setting in rung.variant.settings.items()
             if gain.a.settings.get(knob) != setting
         ]
-        why = f"{', '.join(changes)} (on {rung.previous}). {why}".strip()
+        of = "" if rung.quantity is Quantity.THROUGHPUT else f"Of the {rung.quantity}. "
+        why = f"{of}{', '.join(changes) or 'as it is'} (on {rung.previous}). {why}".strip()
     measured = (
         factor(gain.speedup.value) if gain else DASH,
         ratio_range(gain.speedup) if gain else DASH,
@@ -113,7 +119,7 @@ def machine(ladder: LadderResult, _name: str) -> Sequence[Block]:
     table = [Table("Each rung alone: means over its pages and samples.", columns, rows)] if rows else []
     versions = ", ".join(f"{name} {version}" for name, version in ladder.versions.items())
     facts = (
-        f"{ladder.machine}. {count(ladder.pages, 'page')} of {', '.join(ladder.data)}. "
+        f"{ladder.machine}. {count(len(ladder.pages), 'page')} of {', '.join(ladder.data)}. "
         f"{duration(ladder.spent_s)} of {duration(ladder.budget_s)}. {versions}."
     )
     return [*table, Prose(facts), *([Prose(ladder.about)] if ladder.about else [])]

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 
+from harness import objectives
 from reports import tables
 from reports.blocks import Block, Code, Download, Downloads, Folded, Notices, Row, Table, long, num, text
 from reports.sections.phrases import changed, machine_line
@@ -70,6 +71,13 @@ def _sentence(caution: str) -> str:
     return f"{name.replace('_', ' ').capitalize()}:{rest}" if colon and name.isidentifier() else caution
 
 
+def profile(run: Run) -> Sequence[Block]:
+    """Where the profile of the run lies, if it has one."""
+    if run.profile is None:
+        return []
+    return [Downloads([Download("Profile", "a page beside this one", run.profile, is_inside=False)])]
+
+
 def provenance(run: Run) -> Sequence[Block]:
     """Machine, versions, data sets, and how to repeat the run."""
     study, machine = run.study, run.study.machine
@@ -80,7 +88,7 @@ def provenance(run: Run) -> Sequence[Block]:
         "Fingerprint": study.fingerprint,
         "Run": study.id,
         "Created": study.created,
-        "Objective": study.objective,
+        "Objective": objectives.described(study),
         "Budget and spent": f"{duration(study.budget_s)}, {duration(study.spent_s)}",
         "Seed": str(study.seed),
         "Python": machine.python,

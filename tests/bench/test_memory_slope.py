@@ -10,26 +10,16 @@ import numpy as np
 import pytest
 
 from engines.interface import Setting
+from harness.experiments import read_experiment
 from harness.machine import detect
 from harness.space import Space
 from tests.bench.slope import EVERY
 
 PAGES = int(os.environ.get("OCR_TUNE_SLOPE_PAGES", "0"))
 MOST_MIB = 1.0
-EMITTED: dict[str, Setting] = {
-    "det_threads": 1,
-    "rec_threads": 1,
-    "det_model": "v6_tiny",
-    "rec_model": "v6_tiny",
-    "rec_runtime": "openvino",
-    "use_cls": False,
-    "det_limit_type": "max",
-    "det_side": 960,
-    "crop_mode": "fast",
-    "rec_batch": 1,
-    "rec_width_bucket": 64,
-    "rec_min_width": 32,
-}
+MACHINE = detect()
+EMITTED: dict[str, Setting] = {**read_experiment("ppocr", MACHINE).start[0], "replicas": 1}
+"""What a search begins with, and most often ends near, in one process."""
 
 
 def slope_mib(resident_mib: list[float]) -> float:
@@ -44,7 +34,7 @@ def test_the_slope_is_that_of_the_second_half() -> None:
 
 @pytest.mark.timeout(3600)
 def test_memory_does_not_grow_with_the_pages_read(benchmark: Any) -> None:
-    settings = dict(Space.of("ppocr", "cpu", detect()).variant(EMITTED).settings)
+    settings = dict(Space.of("ppocr", "cpu", MACHINE).suggested(EMITTED).settings)
     pages = PAGES if benchmark.enabled and PAGES else 2
     command = [sys.executable, "-m", "tests.bench.slope", str(pages), "ppocr", json.dumps(settings)]
     done = benchmark.pedantic(

@@ -1,6 +1,5 @@
 """The adapter, with random weights where the library's own are not on this machine."""
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from engines import doctr as adapter
 from engines import mindee, pytorch
-from engines.doctr import matrix
+from engines.doctr import matrix, measure
 from engines.interface import Gpu, Machine, Page, StageTimer, UnsupportedError
 from tests.engines.support import LETTER, MACHINE, complete, drawn
 
@@ -62,26 +61,58 @@ def test_half_precision_is_offered_with_a_gpu_only() -> None:
 
 
 def test_the_published_matrix_is_that_of_the_documentation() -> None:
-    assert not matrix.published("recognition", "master")["claimed_compiles"]
-    assert matrix.published("detection", "fast_base")["claimed_compiles"]
+    assert matrix.published("recognition/master")["published_compiles"] is False
+    assert matrix.published("detection/fast_base") == {
+        "published_compiles": True,
+        "published_fullgraph": False,
+    }
     full = [
         name
         for name in ("crnn_vgg16_bn", "vitstr_small", "vitstr_base", "parseq", "master")
-        if matrix.published("recognition", name)["claimed_fullgraph"]
+        if matrix.published(f"recognition/{name}")["published_fullgraph"]
     ]
     assert full == ["vitstr_small", "vitstr_base", "parseq"]
+    assert set(matrix.published("layout/lw_detr_s").values()) == {None}
 
 
-def test_a_process_that_fails_is_a_row_with_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    python = tmp_path / "python"
-    python.write_text(
-        '#!/bin/sh\necho \'{"weights": "random"}\'\nprintf \'{"torn\'\necho gone >&2\nkill -11 $$\n'
-    )
-    python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
-    row = matrix._row("detection", "fast_tiny", "cpu")
-    assert row["weights"] == "random"
-    assert row["error"] == "ended with -11: gone"
-    assert row["architecture"] == "fast_tiny"
+@needs_doctr
+def test_the_matrix_has_every_model_that_a_predictor_can_be_given() -> None:
+    with pytorch.quiet():
+        from doctr.models import classification, layout, table_structure
+
+    models = matrix.compile_models()
+    assert {name for name in models if name.startswith("layout/")} == {
+        f"layout/{name}" for name in layout.zoo.ARCHS
+    }
+    assert {f"table_structure/{name}" for name in table_structure.zoo.ARCHS} <= set(models)
+    assert {f"classification/{name}" for name in classification.zoo.ORIENTATION_ARCHS} <= set(models)
+    assert len(models) == len(set(models))
+
+
+@needs_doctr
+def test_differences_are_relative_to_the_largest_output() -> None:
+    import torch
+
+    eager = [torch.tensor([1e5, -2.0, torch.inf]), torch.tensor([1.0])]
+    ours = [torch.tensor([1e5 + 1, -2.0, torch.inf]), torch.tensor([1.0])]
+    assert measure._difference(ours, eager) == pytest.approx(1e-5, rel=0.1)
+    assert measure._difference(eager, eager) == 0.0
+    assert measure._difference([ours[0], torch.tensor([1.5])], eager) == pytest.approx(0.5)
+    assert measure._difference([ours[0][:2], ours[1]], eager) is None
+    assert measure._difference([torch.tensor([1.0, 1.0, 1.0]), ours[1]], eager) is None
+
+
+@needs_doctr
+def test_own_weights_are_read_from_their_file(tmp_path: Path) -> None:
+    import torch
+
+    with pytorch.quiet():
+        from doctr.models import recognition
+
+        model = recognition.crnn_mobilenet_v3_small(pretrained=False, pretrained_backbone=False)
+    torch.save(model.state_dict(), tmp_path / "own.pt")
+    read = adapter._model("recognition", f"crnn_mobilenet_v3_small={tmp_path / 'own.pt'}")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), read.parameters(), strict=True))
+    with pytest.raises(UnsupportedError, match=r"own\.pt has no weights of crnn_vgg16_bn"):
+        adapter._model("recognition", f"crnn_vgg16_bn={tmp_path / 'own.pt'}")
+    assert adapter._model("recognition", "parseq") == "parseq"

@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from engines.interface import Machine, Page
-from harness.config import TunedConfig, load, read_config, to_yaml
+from harness import environments
+from harness.config import MachineFacts, TunedConfig, load, read_config, to_yaml
 from harness.errors import UserError
-from harness.machine import detect
+from harness.machine import detect, fingerprint
 
 CONFIG = TunedConfig(
     engine="ppocr", device="cpu", settings={"use_cls": False, "det_side": 960, "text_score": 0.5}
@@ -68,6 +69,26 @@ def test_production_loads_a_config_and_reads(tmp_path: Path, scripted: str) -> N
     with load(written(tmp_path, to_yaml(config))) as reader:
         (text,) = reader.read([Page("p", pixels)])
     assert text.text == "hello"
+
+
+def test_a_config_that_this_machine_wrote_loads_in_silence(tmp_path: Path, scripted: str) -> None:
+    here = detect()
+    facts = environments.recorded(environments.find("scripted", here))
+    assert "ocr-tune" in facts
+    made_here = MachineFacts(
+        fingerprint=fingerprint(here, facts),
+        cpu_model=here.cpu_model,
+        cores=here.cores,
+        memory_mib=here.memory_mib,
+    )
+    config = TunedConfig(
+        engine="scripted",
+        device="cpu",
+        settings={"fault": "none", "page_ms": 5, "garbled_pct": 0},
+        machine=made_here,
+    )
+    with load(written(tmp_path, to_yaml(config)), here):  # warnings are errors
+        pass
 
 
 def test_a_config_of_another_machine_loads_with_a_warning(tmp_path: Path, scripted: str) -> None:

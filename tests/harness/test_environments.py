@@ -18,7 +18,7 @@ from harness import describe, environments
 from harness.cli.app import run
 from harness.config import TunedConfig, load, to_yaml
 from harness.errors import UserError
-from harness.machine import detect
+from harness.machine import detect, fingerprint
 from harness.session import Session
 from harness.space import Space
 from tests.pages import page_set
@@ -150,6 +150,22 @@ def test_an_engine_is_described_as_it_is_in_its_own_environment(
     assert repr(mode.domain) == "Choice(values=('a', True, 3), open=True)"
     assert mode.when == {"level": (1,)}
     assert list(environments.fetch("new") or ()) == ["fetched a file"]
+
+
+def test_weights_that_change_are_another_machine_to_a_search(
+    scripted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = environments.find(scripted, MACHINE)
+    without = environments.recorded(engine)
+    assert describe.WEIGHTS not in without
+    digests = []
+    for weights in ({"a.onnx": "1", "b.onnx": "2"}, {"b.onnx": "2", "a.onnx": "1"}, {"a.onnx": "2"}):
+        monkeypatch.setattr(engine, "checksums", lambda found=weights: found, raising=False)
+        facts = environments.recorded(engine)
+        digests.append(fingerprint(MACHINE, facts))
+        facts.pop(describe.WEIGHTS)
+        assert facts == without
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_fetch_that_fails_says_why(

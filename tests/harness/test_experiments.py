@@ -1,12 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engines import registry
-from engines.interface import Machine
+from engines.interface import Gpu, Machine
 from harness import pipeline
 from harness.data.resources import resource
-from harness.experiments import read_experiment
+from harness.experiments import Experiment, read_experiment
 from harness.space import Space
 
 EXPERIMENTS = sorted(path.stem for path in Path(resource("experiments/search")).glob("*.yaml"))
@@ -21,7 +22,8 @@ def space_of(engine: str, machine: Machine) -> Space:
 @pytest.mark.parametrize("engine", EXPERIMENTS)
 def test_every_start_is_a_variant_of_its_engine_on_any_number_of_cores(engine: str, cores: int) -> None:
     machine = Machine("test", cores=cores, memory_mib=8192)
-    experiment, space = read_experiment(engine, machine), space_of(engine, machine)
+    space = space_of(engine, machine)
+    experiment = read_experiment(engine, machine).for_knobs(space.by_name)
     variants = [space.suggested(start) for start in experiment.start]
     assert len({variant.id for variant in variants}) == len(variants) >= 3
     # The last may stand in for the engine as shipped, which is one process.
@@ -31,10 +33,23 @@ def test_every_start_is_a_variant_of_its_engine_on_any_number_of_cores(engine: s
 @pytest.mark.parametrize("engine", EXPERIMENTS)
 def test_every_knob_that_is_searched_is_a_knob_of_its_engine(engine: str) -> None:
     machine = Machine("test", cores=4, memory_mib=8192)
-    experiment, knobs = read_experiment(engine, machine), space_of(engine, machine).by_name
+    with_gpu = replace(machine, gpus=(Gpu(0, "test", 8192, "1"),))
+    experiment = read_experiment(engine, machine)
+    knobs = space_of(engine, machine).by_name | space_of(engine, with_gpu).by_name
     for name, values in (experiment.search or {}).items():
+        if name in experiment.optional and name not in knobs:
+            continue
         assert [value for value in values if knobs[name].domain.admits(value)], name
 
 
 def test_an_engine_without_a_file_is_searched_whole() -> None:
-    assert read_experiment("tesseract", Machine("test", 2, 1024)).search is None
+    assert read_experiment("scripted", Machine("test", 2, 1024)).search is None
+
+
+def test_an_optional_knob_is_dropped_only_where_the_engine_leaves_it_out() -> None:
+    experiment = Experiment(start=[{"omp_threads": 1, "scale": 0.5}], optional=["omp_threads"])
+    assert experiment.for_knobs(["scale"]).start == [{"scale": 0.5}]
+    assert experiment.for_knobs(["scale", "omp_threads"]) == experiment
+    assert (
+        experiment.for_knobs(["omp_threads"]).start == experiment.start
+    )  # not optional: an error of the file

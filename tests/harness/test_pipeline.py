@@ -4,16 +4,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from PIL import Image
 
-from engines.interface import Line, Machine, OutOfMemoryError, Page, PageText, StageTimer
+from engines import ppocr
+from engines.interface import Line, Machine, OutOfMemoryError, Page, PageText, PdfPage, Settings, StageTimer
+from harness.data import Decoding, PageRef, Picture, open_page
+from harness.data.refs import box
 from harness.pipeline import InvalidOutputError, Pipeline, knobs
 from harness.values import PageRecord
+from tests.engines.support import LETTER, complete, drawn
 
 MACHINE = Machine("test", cores=4, memory_mib=8192)
 
@@ -39,14 +44,14 @@ class Reader:
         return [PageText((Line(f"text of {page.id}"),)) for page in pages]
 
 
-def pixels(index: int) -> NDArray[np.uint8]:
-    return np.full((2, 2, 3), index % 256, np.uint8)
+def pixels(index: int) -> Picture:
+    return Picture(np.full((2, 2, 3), index % 256, np.uint8), 2, 2)
 
 
 def pipeline(
     reader: Reader,
     count: int = 50,
-    decode: Callable[[int], NDArray[np.uint8]] = pixels,
+    decode: Callable[[int], Picture | PageText] = pixels,
     pages_per_call: int = 1,
     prefetch: int = 0,
     decode_threads: int = 1,
@@ -107,7 +112,7 @@ def test_a_page_that_the_engine_refuses_counts_as_empty_and_costs_no_other_page(
 
 @pytest.mark.parametrize("prefetch", [0, 3])
 def test_a_page_that_cannot_be_decoded_is_reported_in_its_place(prefetch: int) -> None:
-    def decode(index: int) -> NDArray[np.uint8]:
+    def decode(index: int) -> Picture:
         if index == 2:
             raise BadPageError("truncated")
         return pixels(index)
@@ -117,10 +122,54 @@ def test_a_page_that_cannot_be_decoded_is_reported_in_its_place(prefetch: int) -
     assert sorted(records) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_a_page_that_brings_its_text_is_not_read(prefetch: int) -> None:
+    def decode(index: int) -> Picture | PageText:
+        return PageText((Line("known"), Line("already"))) if index == 2 else pixels(index)
+
+    reader = Reader()
+    records = dict(pipeline(reader, decode=decode, pages_per_call=2, prefetch=prefetch).read(range(5)))
+    assert (records[2].text, records[2].error) == ("known\nalready", None)
+    assert set(records[2].stage_s) == {"decode"}
+    assert sum(reader.calls) == 4
+
+
+def test_boxes_are_reported_in_pixels_of_the_whole_page() -> None:
+    class Boxed(Reader):
+        def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
+            return [PageText((Line("a", box([1, 2, 3, 4])), Line("b"))) for _ in pages]
+
+    def decode(index: int) -> Picture:
+        return Picture(np.zeros((10, 20, 3), np.uint8), 20 * (index + 1), 10)
+
+    records = dict(pipeline(Boxed(), decode=decode, pages_per_call=2).read(range(2)))
+    assert [record.lines[0].box for record in records.values()] == [box([1, 2, 3, 4]), box([2, 2, 6, 4])]
+    assert records[1].lines[1].box is None
+
+
+@pytest.mark.parametrize("settings", [{"jpeg_side": 700}, {"jpeg_side": 700, "grey": True}])
+def test_an_engine_finds_lines_where_they_are_on_fewer_pixels(tmp_path: Path, settings: Settings) -> None:
+    Image.fromarray(drawn("p", *LETTER).pixels).resize((1520, 720)).save(tmp_path / "page.jpg", quality=95)
+    ref = PageRef("p", "s", "d", str(tmp_path / "page.jpg"), 0, "image", None, "strict", "")
+    whole, fewer = (read_by_ppocr(ref, Decoding.of(chosen)) for chosen in ({}, settings))
+    assert [line.text for line in fewer] == [line.text for line in whole]
+    assert [line.text for line in whole] == list(LETTER)
+    corners, expected = (np.array([line.box for line in lines]) for lines in (fewer, whole))
+    assert expected.max() > 1000
+    assert np.abs(corners - expected).max() < 16  # a third of a line's height
+
+
+def read_by_ppocr(ref: PageRef, how: Decoding) -> tuple[Line, ...]:
+    with ppocr.open(complete(ppocr.knobs(MACHINE)), "cpu", StageTimer()) as reader:
+        line = Pipeline(reader, StageTimer(), ["p"], lambda _: open_page(ref, how), BadPageError, 1, 0, 1)
+        ((_, record),) = line.read([0])
+    return record.lines
+
+
 def test_no_more_pages_are_held_than_the_window_says() -> None:
     held, most, lock = 0, 0, threading.Lock()
 
-    def decode(index: int) -> NDArray[np.uint8]:
+    def decode(index: int) -> Picture:
         nonlocal held, most
         with lock:
             held += 1
@@ -168,6 +217,10 @@ def test_defaults_are_the_plain_loop() -> None:
         "pages_per_call": 1,
         "prefetch": 0,
         "decode_threads": 1,
+        "jpeg_side": 0,
+        "pdf_side": 0,
+        "grey": False,
+        "use_text_layer": False,
         "slowdown_pct": 0,
     }
 
@@ -189,3 +242,26 @@ def test_a_slowdown_takes_its_share_of_the_call_and_leaves_the_text_alone() -> N
     ((_, record),) = replace(pipeline(Slow()), slowdown_pct=100).read([0])
     assert record.text == "text of p0"
     assert record.seconds >= 0.04  # a lower bound: load can only add to it
+
+
+def test_a_page_says_which_page_of_which_pdf_it_is() -> None:
+    seen: list[PdfPage | None] = []
+
+    class Seeing(Reader):
+        def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
+            seen.extend(page.pdf for page in pages)
+            return super().read(pages)
+
+    place = PdfPage("letters.pdf", 4)
+    settings = {knob.name: knob.default for knob in knobs(MACHINE)}
+    line = Pipeline.of(
+        settings,
+        reader=Seeing(),
+        timer=StageTimer(),
+        page_ids=["scan", "letter"],
+        decode=pixels,
+        page_error=BadPageError,
+        pdfs={1: place},
+    )
+    assert len(list(line.read(range(2)))) == 2
+    assert seen == [None, place]

@@ -128,6 +128,65 @@ def test_two_replicas_of_a_waiting_engine_are_nearly_twice_as_fast(scripted: str
     assert wall_s[1] / wall_s[2] > 1.3  # nearly 2: the engine sleeps, so that load hardly matters
 
 
+@pytest.mark.parametrize("settings", [{}, {"prefetch": 4, "pages_per_call": 4}, {"replicas": 2}])
+def test_pages_that_arrive_faster_than_they_are_read_wait_and_the_wait_counts(
+    scripted: str, tmp_path: Path, settings: Settings
+) -> None:
+    machine = Machine("test", cores=2, memory_mib=1024)
+    arrivals_s = [i * 0.01 for i in range(10)]
+    with opened(tmp_path, {"page_ms": 50, **settings}, machine=machine) as running:
+        running.start([0], 30.0)
+        block = running.serve([i % 4 for i in range(10)], arrivals_s, 30.0)
+    assert [page.page_id for page in block.pages] == [f"set/p{i % 4:03d}" for i in range(10)]
+    replicas = int(settings.get("replicas", 1))
+    work_s = [0.05 * (place // replicas + 1) for place in range(10)]
+    # The engine sleeps, so these are lower bounds whatever else the machine does.
+    if "pages_per_call" not in settings:
+        for page, arrival_s, least_s in zip(block.pages, arrivals_s, work_s, strict=True):
+            assert page.seconds >= least_s - arrival_s - 0.001
+    assert block.pages[-1].seconds > 0.05 * 10 / replicas - 0.1
+    assert block.pages[-1].seconds > block.pages[0].stage_s["recognise"]
+
+
+def test_a_page_that_comes_late_is_not_counted_from_the_beginning(scripted: str, tmp_path: Path) -> None:
+    with session(tmp_path, page_ms=5) as running:
+        running.start([0], 30.0)
+        block = running.serve([0, 1], [0.0, 0.4], 30.0)
+    assert block.wall_s >= 0.4
+    assert block.pages[1].done_s >= 0.4
+    assert block.pages[1].seconds == pytest.approx(block.pages[1].done_s - 0.4)
+
+
+def test_one_page_at_a_time_is_read_alone_whatever_the_settings(scripted: str, tmp_path: Path) -> None:
+    machine = Machine("test", cores=2, memory_mib=1024)
+    settings: Settings = {"replicas": 2, "pages_per_call": 4, "prefetch": 4, "page_ms": 20}
+    with opened(tmp_path, settings, machine=machine) as running:
+        running.start([0], 30.0)
+        block = running.read_singly([3, 1, 1], 30.0)
+    assert [page.page_id for page in block.pages] == ["set/p003", "set/p001", "set/p001"]
+    assert block.wall_s >= sum(page.seconds for page in block.pages) >= 3 * 0.02
+    assert block.pages[0].done_s <= block.pages[1].done_s - block.pages[1].seconds
+
+
+def test_a_server_that_hangs_or_dies_is_noticed(scripted: str, tmp_path: Path) -> None:
+    with opened(tmp_path, {"page_ms": 3000}) as slow, pytest.raises(TrialFailedError) as caught:
+        slow.start([], 30.0)
+        slow.serve([0, 1], [0.0, 0.1], 0.5)
+    assert caught.value.failure.kind is FailureKind.TIMEOUT
+    with session(tmp_path, fault="segfault") as running, pytest.raises(TrialFailedError) as caught:
+        running.start([], 30.0)
+        running.serve([0], [0.0], 30.0)
+    assert (caught.value.failure.kind, caught.value.failure.stage) == (FailureKind.CRASH, "read")
+
+
+def test_serving_may_end_early(scripted: str, tmp_path: Path) -> None:
+    with session(tmp_path) as running:
+        running.start([0], 30.0)
+        block = running.serve([0, 1, 2], [0.0, 0.0, 3600.0], 30.0, lambda latency_s: latency_s > 0.005)
+        assert [page.page_id for page in block.pages] == ["set/p000"]
+        assert len(running.read([1, 2], 30.0).pages) == 2
+
+
 def test_counters_are_sampled_from_outside(scripted: str, tmp_path: Path) -> None:
     with session(tmp_path, page_ms=200) as running:
         running.start([0], 30.0)

@@ -48,6 +48,19 @@ def test_what_is_not_admitted_is_refused_with_what_is(settings: dict[str, Settin
         SPACE.variant(settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "possible"),
+    [
+        ({}, True),
+        ({"runtime": "vino", "streams": 2}, True),
+        ({"runtime": "trt"}, False),
+        ({"model": "tiny", "modle": "tiny"}, False),
+    ],
+)
+def test_what_is_admitted_can_be_asked(settings: dict[str, Setting], possible: bool) -> None:
+    assert SPACE.admits(settings) is possible
+
+
 def test_numbers_between_the_grid_and_paths_are_admitted() -> None:
     assert SPACE.variant({"score": 0.77, "model": "/models/mine.onnx"}).settings["score"] == 0.77
 

@@ -122,3 +122,12 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="choose another folder with --out"):
         RunFolder.create(tmp_path / "file" / "run")
+
+
+def test_a_profile_is_linked_from_wherever_the_page_lies(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "my run")
+    assert folder.profile_seen_from(folder.report_html) is None
+    folder.profile.mkdir()
+    (folder.profile / "index.html").write_text("")
+    assert folder.profile_seen_from(folder.report_html) == "profile/index.html"
+    assert folder.profile_seen_from(tmp_path / "both.html") == "my%20run/profile/index.html"

@@ -32,10 +32,11 @@ MEASURE = """() => {
   const scrolls = element => element.closest(".scroll, pre, .difference, .skip, #answer-title");
   const out = [...document.body.querySelectorAll("*")].filter(element =>
     !scrolls(element) && element.getBoundingClientRect().right > root.clientWidth + 1);
+  const line = document.querySelector(".line");
   return {
     client: root.clientWidth, scroll: root.scrollWidth,
     overflowing: out.map(element => element.outerHTML.slice(0, 200)),
-    line_px: document.querySelector(".line") && parseFloat(getComputedStyle(document.querySelector(".line")).fontSize),
+    line_px: line && parseFloat(getComputedStyle(line).fontSize),
     sections: document.querySelectorAll("main > section").length,
     flat: [...document.querySelectorAll("svg")].filter(svg => svg.checkVisibility() &&
       svg.getBoundingClientRect().height < 50).length,

@@ -30,7 +30,7 @@ def study() -> Study:
 
 @pytest.fixture(scope="module")
 def page(study: Study) -> Element:
-    return sound(reports.render([study], run_dirs=[Path("runs/my run")]))
+    return sound(reports.render([study], run_dirs=[Path("runs/my run")], profiles=["profile/index.html"]))
 
 
 def section(page: Element, name: str) -> Element:
@@ -300,3 +300,11 @@ def _luminance(colour: str) -> float:
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_run_with_a_profile_links_to_it_and_one_without_has_no_such_section(study: Study) -> None:
+    page = sound(reports.render([study], profiles=["../my%20run/profile/index.html"]))
+    (link,) = section(page, "profile").find("a")
+    assert link.attributes["href"] == "../my%20run/profile/index.html"
+    assert "download" not in link.attributes
+    assert sound(reports.render([study])).by_id("profile") is None

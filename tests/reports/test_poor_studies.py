@@ -125,8 +125,8 @@ CASES: dict[str, tuple[Callable[[], Study], str]] = {
     "unconfirmed": (unconfirmed, "Nothing is proven yet"),
     "too strict": (too_strict, "Nothing met the constraints"),
     "not proven": (not_proven, "Nothing beat the defaults for certain"),
-    "slower": (lambda: compared(lambda c: replace(c, verdict=Verdict.SLOWER)), "Slower: 4.20× the speed"),
-    "same": (lambda: compared(lambda c: replace(c, verdict=Verdict.SAME)), "As fast as the defaults"),
+    "slower": (lambda: compared(lambda c: replace(c, verdict=Verdict.SLOWER)), "Worse: 4.20× as fast"),
+    "same": (lambda: compared(lambda c: replace(c, verdict=Verdict.SAME)), "No better than the defaults"),
     "inconclusive": (lambda: compared(lambda c: replace(c, verdict=Verdict.INCONCLUSIVE)), "not certain"),
     "side failed": (
         lambda: compared(lambda c: replace(c, failure="B (ppocr): oom: out")),

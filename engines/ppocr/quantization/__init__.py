@@ -24,7 +24,7 @@ from engines.interface import (
 )
 from engines.ppocr import artefacts
 from engines.ppocr.quantization import onnx_qdq, openvino_nncf
-from engines.ppocr.runtimes import Tensor, allocation_failures
+from engines.ppocr.runtimes import Tensor, allocation_failures, device_of
 from engines.weights import sha256_of
 
 __all__ = ["BUILDERS", "knobs", "quantised"]
@@ -101,6 +101,7 @@ def quantised(
     method = str(options.get("quantization", "none"))
     if method == "none":
         return model
+    device = device_of(options, device)
     if device != "cpu":
         raise UnsupportedError(f"int8 is for the CPU here; set {stage}_quantization=none on {device}")
     builder = BUILDERS[str(options["runtime"])]

@@ -1,6 +1,9 @@
 """The runtimes that a stage may choose from, behind one interface."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,19 +19,26 @@ from engines.interface import (
     UnsupportedError,
     core_counts,
 )
-from engines.ppocr.runtimes import onnx_runtime, open_vino, torch_runtime
+from engines.ppocr.runtimes import devices, onnx_runtime, open_vino, paddle_runtime, torch_runtime
+from engines.ppocr.runtimes.devices import device_of
 from engines.ppocr.runtimes.session import Session, Tensor, allocation_failures
 
 __all__ = [
     "RUNTIMES",
+    "Profiled",
     "Session",
     "StageOptions",
     "Tensor",
     "allocation_failures",
+    "device_of",
     "knobs",
     "model_format",
     "open_session",
+    "profiling",
 ]
+
+PROFILE = "profile"
+"""An option that is no knob: the folder for a runtime's trace, where sessions are opened to profile."""
 
 
 class Runtime(Protocol):
@@ -53,6 +63,7 @@ RUNTIMES: Mapping[str, Runtime] = {
     "onnxruntime": onnx_runtime,
     "openvino": open_vino,
     "torch": torch_runtime,
+    "paddle": paddle_runtime,
 }
 
 
@@ -73,6 +84,7 @@ def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
         0,
         "threads of one call; 0 leaves it to the runtime, which takes all cores",
     )
+    yield from devices.knobs(prefix, stage, machine)
     for runtime in RUNTIMES.values():
         yield from runtime.knobs(prefix, stage, machine)
 
@@ -98,17 +110,46 @@ def model_format(options: Settings) -> str:
     return RUNTIMES[str(options["runtime"])].FORMAT
 
 
-def open_session(path: Path, options: Settings, device: str) -> Session:
-    """Load the model at `path` as the options of a stage say (see `StageOptions`).
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """The sessions that are opened to profile, by the name of their model, and the folder for their traces."""
 
-    Raises UnsupportedError where the runtime does not run on `device` or cannot read the file.
+    folder: Path
+    sessions: dict[str, Session] = field(default_factory=dict)
+
+
+_PROFILED: ContextVar[Profiled | None] = ContextVar("profiled", default=None)
+
+
+@contextmanager
+def profiling(folder: Path) -> Iterator[Profiled]:
+    """Sessions that are opened in the block time their layers."""
+    opened = Profiled(folder)
+    token = _PROFILED.set(opened)
+    try:
+        yield opened
+    finally:
+        _PROFILED.reset(token)
+
+
+def open_session(path: Path, options: Settings, device: str) -> Session:
+    """Load the model at `path` as the options of a stage say (see `StageOptions`), in a run on `device`.
+
+    Raises UnsupportedError where the runtime does not run on the stage's device or cannot read the file.
     """
     runtime = str(options["runtime"])
+    device = device_of(options, device)
+    profiled = _PROFILED.get()
+    if profiled is not None:
+        options = {**options, PROFILE: str(profiled.folder)}
     try:
         with allocation_failures():
-            return RUNTIMES[runtime].open(path, options, device)
+            session = RUNTIMES[runtime].open(path, options, device)
     except (UnsupportedError, OutOfMemoryError, ImportError):
         raise
     except Exception as error:
         reason = str(error).strip().splitlines()[-1]
         raise UnsupportedError(f"{runtime} cannot load {path}: {reason}") from error
+    if profiled is not None:
+        profiled.sessions[f"{len(profiled.sessions)} {path.parent.name}/{path.stem}"] = session
+    return session

@@ -1,5 +1,7 @@
+import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,18 @@ def test_a_damaged_file_in_the_cache_is_not_used(
     monkeypatch.setattr(models, "sha256_of", lambda _: TINY.url_sha256)
     assert resolve("rec", "v6_tiny") == TINY.cached
     assert TINY.cached.is_relative_to(nothing_installed)
+
+
+def test_the_checksums_are_those_of_the_files_that_would_be_used(
+    nothing_installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert models.checksums() == {}
+    TINY.cached.parent.mkdir(parents=True)
+    TINY.cached.write_bytes(b"abc")
+    assert models.checksums() == {}  # not what was fetched, so never opened
+    whole = replace(TINY, url_sha256=hashlib.sha256(b"abc").hexdigest())
+    monkeypatch.setattr(models, "MODELS", (whole,))
+    assert models.checksums() == {f"{TINY.name}.onnx": whole.url_sha256}
 
 
 def test_characters_come_from_metadata_then_from_a_text_file_then_from_a_config(tmp_path: Path) -> None:

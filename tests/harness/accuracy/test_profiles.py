@@ -72,3 +72,22 @@ def test_historic_modernises_long_s_combining_e_and_r_rotunda() -> None:
 def test_an_unknown_profile_is_answered_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match="did you mean 'strict'"):
         normalise("a", "strikt")
+
+
+@pytest.mark.parametrize(
+    ("markdown", "plain"),
+    [
+        ("# Title\n\nA *long* and __short__ `code`.", "Title A long and short code."),
+        ("> ## quoted\n\n- one\n- two\n\n---\n", "quoted one two"),
+        ("| a | b |\n|:--|--:|\n| 1 | 2 |", "a b 1 2"),
+        (
+            "See [the page](https://e.org/x_y) ![](_page_0_Figure_1.jpeg)here<sup>2</sup>",
+            "See the page here2",
+        ),
+        ("R&amp;D, 5 &lt; 6, a\\_b, snake\\*", "R&D, 5 < 6, ab, snake"),
+        ("3 - 4 = -1\n#hash, issue #5", "3 - 4 = -1 #hash, issue #5"),
+        ("wait —\nItems:<br>• tea", "wait - Items: • tea"),
+    ],
+)
+def test_markdown_reads_as_its_plain_text(markdown: str, plain: str) -> None:
+    assert normalise(markdown, "markdown") == plain

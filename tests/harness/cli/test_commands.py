@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.harness.conftest import PLUGIN
+from tests.harness.data.conftest import pdf_bytes
 from tests.pages import page_set, write_page
 
 ENGINE = ["--engine", "scripted"]
@@ -69,6 +70,34 @@ def test_the_config_can_be_measured_again(run: Path, pages: Path) -> None:
     } <= set(document)  # fmt: skip
     assert document["latency_ms"]["p99"] is None
     assert document["cer"]["value"] == 0
+
+
+def test_a_setting_that_cannot_act_on_the_pages_is_a_caution(pages: Path) -> None:
+    done = tune("bench", *ENGINE, "--set", "page_ms=5", "--set", "jpeg_side=960", "--data", pages, "--json")
+    (caution,) = [c for c in json.loads(done.stdout)["cautions"] if c.startswith("idle_setting")]
+    assert caution.endswith("jpeg_side: no JPEG page is large enough.")
+
+
+def test_a_text_layer_is_not_scored_against_itself(tmp_path: Path) -> None:
+    (tmp_path / "page.pdf").write_bytes(pdf_bytes(["Hello"]))
+    done = tune("bench", *ENGINE, "--set", "use_text_layer=true", "--data", tmp_path / "page.pdf")
+    assert done.returncode == 2
+    assert "with itself: leave it out" in done.stderr
+
+
+def test_bench_finds_the_highest_rate_within_a_bound(pages: Path) -> None:
+    done = tune(
+        "bench", *ENGINE, "--set", "page_ms=20", "--data", pages, "--json",
+        "--scenario", "server", "--max-p99-ms", "60000", "--requests", "6",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["pages"] == 6
+    assert document["scenario"]["traffic"] == "server"
+    assert 0 < document["scenario"]["rate"] == document["scenario"]["capacity"] <= 50
+    assert document["scenario"]["tried"] == [
+        {"rate": document["scenario"]["rate"], "requests": 6, "late": 0, "met": True}
+    ]
 
 
 def test_the_cer_of_bench_is_jiwers_to_the_last_digit(tmp_path: Path, pages: Path) -> None:
@@ -146,6 +175,10 @@ def test_engines_data_and_doctor_answer_in_json() -> None:
         (["doctor", "--engine", "scripted"], "need --knobs or --self-test"),
         (["doctor", "--knobs", "--self-test"], "give one of them"),
         (["doctor", "--knobs", "--engine", "scriptd"], "did you mean 'scripted'"),
+        (["bench", "--scenario", "server"], "--max-p99-ms 2000"),
+        (["bench", "--scenario", "single", "--rate", "2"], "belong to --scenario server"),
+        (["--objective", "server"], "needs --rate"),
+        (["--objective", "latency", "--price-per-hour", "2"], "belongs to --objective cost"),
         (["bench", "--config", "none.yaml"], "cannot read the config none.yaml"),
         (["compare", "scripted"], "compare"),
         (["report"], "give the folder of at least one run"),
@@ -216,6 +249,16 @@ def begin(out: Path, pages: Path, trials: int) -> subprocess.Popen[bytes]:
     while len(list(out.glob("trials/*/result.json"))) < trials and time.monotonic() < until:
         time.sleep(0.05)
     return process
+
+
+def test_a_run_begins_with_what_an_earlier_one_beside_it_has_proven(run: Path, pages: Path) -> None:
+    out = run.parent / "second"
+    process = begin(out, pages, trials=2)
+    process.kill()
+    process.wait()
+    (first,) = out.glob("trials/0001-*/result.json")
+    proven = yaml.safe_load((run / "best.yaml").read_text())["settings"]
+    assert json.loads(first.read_text())["variant"]["settings"] == proven
 
 
 def test_after_kill_9_a_run_goes_on_and_no_finished_trial_is_lost(tmp_path: Path, pages: Path) -> None:

@@ -16,7 +16,9 @@ rungs:
   - {id: broken, technique: "dies", settings: {scripted: {fault: segfault}}}
   - {id: garbled, technique: "ruins the text", settings: {scripted: {garbled_pct: 20}}}
   - {id: slow, technique: "slower", beside: quick, settings: {scripted: {page_ms: 60}}}
-  - {id: told, technique: "no setting", covered: "It is done anyway."}
+  - {id: told, technique: "no setting", probe: repeated_pages}
+  - {id: kept, technique: "keep the process", beside: baseline, quantity: first page, settings: {scripted: {}}}
+  - {id: started, technique: "start", beside: baseline, quantity: cold start, settings: {scripted: {page_ms: 10}}}
 """
 
 
@@ -24,7 +26,7 @@ def test_a_ladder_gives_every_rung_a_verdict_and_goes_on_after_a_crash(tmp_path:
     page_set(tmp_path / "pages", 8)
     file, out = tmp_path / "demo.yaml", tmp_path / "out"
     file.write_text(LADDER)
-    done = tune("phases", file, "--data", tmp_path / "pages", "--budget", "60s", "--out", out, "--json")
+    done = tune("phases", file, "--data", tmp_path / "pages", "--budget", "40s", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     rungs = {rung["id"]: rung for rung in json.loads(done.stdout)["rungs"]}
     assert {name: rung["verdict"] for name, rung in rungs.items()} == {
@@ -33,8 +35,14 @@ def test_a_ladder_gives_every_rung_a_verdict_and_goes_on_after_a_crash(tmp_path:
         "broken": "failed",
         "garbled": "harmful to accuracy",
         "slow": "worse",
-        "told": "no setting",
+        "told": "cannot apply",
+        "kept": "holds",
+        "started": rungs["started"]["verdict"],
     }
+    assert rungs["told"]["reason"].startswith("None of these 8 pages is there twice")
+    assert rungs["kept"]["quantity"] == "first page"
+    assert rungs["kept"]["gain"]["speedup"]["value"] > 3
+    assert len(rungs["started"]["gain"]["log_ratios"]) >= 2
     assert "absent" in rungs["gone"]["reason"]
     assert rungs["broken"]["failure"]["kind"] == "crash"
     assert rungs["garbled"]["previous"] == "quick"
@@ -45,3 +53,36 @@ def test_a_ladder_gives_every_rung_a_verdict_and_goes_on_after_a_crash(tmp_path:
     assert again.returncode == 0, again.stderr
     assert (out / "report.html").read_text() == page
     assert tune("phases", file, "--out", out).returncode == 2
+
+
+SHORT = """
+ladder: short
+engines: [scripted]
+baseline: {scripted: {page_ms: 40}}
+rungs:
+  - {id: quick, technique: "faster", settings: {scripted: {page_ms: 5}}}
+  - {id: told, technique: "no setting", probe: counters}
+  - {id: slow, technique: "slower", settings: {scripted: {page_ms: 80}}}
+"""
+
+
+def test_a_ladder_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    page_set(tmp_path / "pages", 6)
+    file, out = tmp_path / "short.yaml", tmp_path / "out"
+    file.write_text(SHORT)
+    arguments = ("phases", file, "--data", tmp_path / "pages", "--out", out)
+    assert tune(*arguments, "--budget", "30s").returncode == 0
+    whole = json.loads((out / "phases.json").read_text())
+    (out / "phases.json").write_text(json.dumps({**whole, "rungs": whole["rungs"][:2]}))
+    before = {path: path.stat().st_mtime_ns for path in (out / "work").rglob("spec.json")}
+    again = tune(*arguments, "--resume", "--budget", "60s")
+    assert again.returncode == 0, again.stderr
+    resumed = json.loads((out / "phases.json").read_text())
+    assert resumed["rungs"][:2] == whole["rungs"][:2]
+    assert [rung["verdict"] for rung in resumed["rungs"]] == ["holds", "cannot apply", "worse"]
+    assert resumed["spent_s"] > whole["spent_s"]
+    measured_again = {path for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns}
+    assert {path.relative_to(out / "work").parts[0] for path in measured_again} == {"02-slow"}
+    other = tune(*arguments, "--resume", "--seed", "1")
+    assert other.returncode == 2
+    assert "cannot be resumed: its" in other.stderr

@@ -13,19 +13,27 @@ NO_HARM = Interval(0.0, -0.001, 0.001)
     [
         (1.1, 1.3, 1.2, "holds"),
         (1.3, 1.5, 1.2, "holds"),
-        (1.01, 1.05, None, "holds"),
+        (1.02, 1.06, None, "holds"),
         (1.05, 1.15, 1.2, "smaller"),
         (0.98, 1.02, 1.2, "none"),
         (0.98, 1.02, None, "none"),
         (0.9, 1.1, 1.2, "none"),
         (0.9, 1.3, 1.2, "inconclusive"),
-        (0.9, 1.1, None, "inconclusive"),
+        (0.9, 1.09, None, "none"),
+        (0.9, 1.11, None, "inconclusive"),
+        (1.001, 1.02, None, "none"),
+        (0.98, 0.999, None, "none"),
         (0.7, 0.9, 1.2, "worse"),
         (0.0, math.inf, 1.2, "inconclusive"),
     ],
 )
 def test_the_intervals_decide(low: float, high: float, claimed: float | None, expected: str) -> None:
-    assert verdict(Interval(1.0, low, high), NO_HARM, claimed).value == expected
+    assert (
+        verdict(
+            Interval(math.sqrt(low * high) if math.isfinite(high) else 1.0, low, high), NO_HARM, claimed
+        ).value
+        == expected
+    )
 
 
 def test_harm_outweighs_speed_and_must_be_sure() -> None:

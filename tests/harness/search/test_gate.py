@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from engines.interface import Line
 from harness.accuracy.scores import PageScore, score_page
+from harness.objectives import ENERGY, LATENCY, THROUGHPUT, Objective, cost
 from harness.search import gate
 from harness.search.gate import Judgement
 from harness.values import (
@@ -70,6 +72,34 @@ def test_bounds_on_latency_and_memory_are_kept() -> None:
     assert not judged(measurement(0.5), Constraints(max_p95_ms=400)).feasible
     assert judged(measurement(0.5), Constraints(max_p95_ms=600)).feasible
     assert not judged(measurement(0.5, rss_mib=900), Constraints(max_memory_mib=800)).feasible
+
+
+def test_the_slowest_page_stands_in_for_p99_and_the_fullest_gpu_counts() -> None:
+    assert not judged(measurement(0.5), Constraints(max_p99_ms=400)).feasible
+    assert judged(measurement(0.5), Constraints(max_p99_ms=600)).feasible
+    full = replace(
+        measurement(0.5), samples=(CounterSample(0.1, {"gpu0_mem_mib": 100.0, "gpu1_mem_mib": 900.0}),)
+    )
+    assert judged(full, Constraints(max_gpu_memory_mib=800)).violations["gpu_memory_mib"] == 900 / 800 - 1
+    assert judged(full, Constraints(max_gpu_memory_mib=1000)).feasible
+    assert judged(measurement(0.5), Constraints(max_gpu_memory_mib=1)).feasible  # no GPU, nothing to bound
+
+
+def test_the_gain_is_that_of_the_objective() -> None:
+    """Twice as fast, but three times the energy, and half the latency again for waiting."""
+    base, trial = measurement(1.0), measurement(0.75)
+    base = replace(base, blocks=(replace(base.blocks[0], energy_j=40.0),))
+    trial = replace(trial, blocks=(replace(trial.blocks[0], wall_s=4.0, energy_j=120.0),))
+    result = TrialResult(1, Variant("x", "cpu", {}), "search", 0.0, 1.0, trial)
+
+    def gain(objective: Objective) -> float:
+        found = gate.judge(result, base, Constraints(), scores(trial), scores(base), objective)
+        return math.exp(found.log_speedup)
+
+    assert gain(THROUGHPUT) == pytest.approx(8 / 4)
+    assert gain(cost(3.0)) == pytest.approx(8 / 4)
+    assert gain(ENERGY) == pytest.approx(1 / 3)
+    assert gain(LATENCY) == pytest.approx(1 / 0.75)
 
 
 def test_the_incumbent_is_the_fastest_sure_one_else_the_fastest_likely_one() -> None:

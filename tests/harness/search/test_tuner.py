@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.interface import Setting
+from harness import objectives
 from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import Caution, detect
@@ -102,6 +103,32 @@ def test_the_fastest_accurate_variant_wins_and_the_crash_is_kept(scripted: str, 
     assert proof.verdict is Verdict.FASTER
     assert proof.cer_increase == Interval(0.0, 0.0, 0.0)
     assert study.spent_s < 27
+
+
+@pytest.mark.parametrize(("objective", "rate"), [("latency", None), ("server", 20.0)])
+def test_more_pages_a_call_do_not_win_where_every_page_counts(
+    scripted: str, tmp_path: Path, objective: str, rate: float | None
+) -> None:
+    search = Experiment(
+        search={"page_ms": [10, 40], "garbled_pct": [0], "fault": ["none"], "replicas": [1]},
+        start=[{"page_ms": 10}, {"page_ms": 40, "pages_per_call": 4}],
+    )
+    work = task(tmp_path, search)
+    study = tuner(tmp_path, replace(work, header=replace(work.header, objective=objective, rate=rate))).run()
+    assert study.best is not None
+    assert study.best.settings["page_ms"] == 10
+    proof = next(comparison for comparison in study.comparisons if comparison.b == study.best)
+    assert proof.verdict is Verdict.FASTER
+    for trial in study.trials:
+        if isinstance(trial.outcome, Measurement):
+            for block in trial.outcome.blocks:
+                began_s = [page.done_s - page.seconds for page in block.pages]
+                assert began_s == sorted(began_s)
+                assert len({round(at, 4) for at in began_s}) == len(began_s)  # no two pages came together
+    config = tuned_config(study)
+    assert config is not None
+    assert (config.objective, config.rate) == (objective, rate)
+    assert objectives.of(study).as_fast in render([study])
 
 
 def test_the_winner_is_confirmed_on_pages_that_the_search_did_not_read(scripted: str, tmp_path: Path) -> None:

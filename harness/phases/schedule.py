@@ -1,0 +1,52 @@
+"""How a ladder's time is spent: on rungs, and within a rung on rounds and pages. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST_ROUNDS = 8
+_ENOUGH_ROUNDS = 4
+"""Student's interval of four rounds is half as wide as that of three; of more, each adds little."""
+_BLOCKS = (4, 2, 1)
+"""Blocks a round: the median over several is safe from one that was disturbed."""
+_MARGIN = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a variant takes, in seconds: a start with its warm-up page, and each page after it."""
+
+    start_s: float
+    page_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Rounds of fresh processes, and pages in each."""
+
+    rounds: int
+    pages: int
+
+
+def plan_rounds(left_s: float, sides: Sequence[Cost], block: int) -> Rounds:
+    """The rounds of these sides that fit into `left_s` seconds, of whole blocks of `block` pages.
+
+    Enough rounds come before pages, for an interval comes from rounds. No round where not even one fits. The plan
+    depends on time alone, never on what was measured of the difference, so that Student's interval holds.
+    """
+    start_s, page_s = sum(side.start_s for side in sides), sum(side.page_s for side in sides)
+    rounds = 0
+    for blocks in _BLOCKS:
+        rounds = int(left_s / _MARGIN / (start_s + blocks * block * page_s))
+        if rounds >= _ENOUGH_ROUNDS:
+            return Rounds(min(rounds, MOST_ROUNDS), blocks * block)
+    return Rounds(rounds, _BLOCKS[-1] * block)
+
+
+def enough_s(sides: Sequence[Cost], block: int) -> float:
+    """Seconds that a rung needs for an interval: a block alone, then enough rounds of one block.
+
+    Less would be spent for nothing: better to measure the first rungs of a ladder and leave the last to a longer
+    budget than to give each too little.
+    """
+    alone_s = sides[-1].start_s + block * sides[-1].page_s
+    return alone_s + _MARGIN * _ENOUGH_ROUNDS * sum(side.start_s + block * side.page_s for side in sides)

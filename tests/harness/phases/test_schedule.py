@@ -1,0 +1,39 @@
+import pytest
+
+from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, enough_s, plan_rounds
+
+QUICK = Cost(start_s=2.0, page_s=0.5)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "sides", "block", "planned"),
+    [
+        (1000.0, 2, 1, Rounds(MOST_ROUNDS, 4)),
+        (39.0, 2, 1, Rounds(4, 4)),
+        (38.0, 2, 1, Rounds(5, 2)),
+        (25.0, 2, 1, Rounds(4, 1)),
+        (12.0, 2, 1, Rounds(2, 1)),
+        (5.0, 2, 1, Rounds(0, 1)),
+        (1000.0, 3, 4, Rounds(MOST_ROUNDS, 16)),
+    ],
+)
+def test_rounds_come_before_pages_and_fit_with_a_fifth_to_spare(
+    left_s: float, sides: int, block: int, planned: Rounds
+) -> None:
+    assert plan_rounds(left_s, [QUICK] * sides, block) == planned
+    assert planned.rounds * sides * (2.0 + 0.5 * planned.pages) * 1.2 <= left_s
+
+
+def test_a_slow_side_leaves_room_for_fewer() -> None:
+    slow = Cost(start_s=20.0, page_s=5.0)
+    assert plan_rounds(60.0, [QUICK, slow], 1).rounds < plan_rounds(60.0, [QUICK, QUICK], 1).rounds
+
+
+@pytest.mark.parametrize(("sides", "block"), [(2, 1), (3, 1), (2, 4)])
+def test_what_is_enough_for_a_rung_is_enough_for_four_rounds_after_its_block_alone(
+    sides: int, block: int
+) -> None:
+    costs = [QUICK] * sides
+    left_s = enough_s(costs, block) - (QUICK.start_s + block * QUICK.page_s)
+    assert plan_rounds(left_s + 0.001, costs, block).rounds == 4
+    assert plan_rounds(left_s - 0.1, costs, block).rounds == 3
