@@ -154,7 +154,7 @@ class Tuner:
         proposals = self._proposals()
         self._listener.phase("search")
         for trial in self._state.trials:
-            if trial.phase == "search" or (trial.phase == "baseline" and self._state.baseline):
+            if trial.phase in ("baseline", "search"):
                 proposals.recall(self._judge(trial, baseline))
         page_s = 1 / baseline.pages_per_second
         confirm_s = plan.confirmation_s(header.budget_s, (baseline.cold_start_s, page_s))

@@ -13,14 +13,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
 
+from scipy.stats import binomtest
+
 from harness.errors import UserError
 from tests.bench.replay.contenders import CONSTRAINTS, CONTENDERS, Result
-from tests.bench.replay.synthetic import synthetic_table
+from tests.bench.replay.synthetic import hard_table, synthetic_table
 from tests.bench.replay.table import Row, Table, read_table
 
 TABLES = Path(__file__).parent / "tables"
 SHARES = (0.02, 0.05, 0.1, 0.2)
 NEAR = 0.02
+HONEST = 0.93
+"""Share of the intervals that must hold the true gain; 95 % is what they promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Summary:
     worst_gap: float
     violations: int
     coverage: float | None
+    """Of the intervals, the share that holds the true gain; None without any."""
+    intervals: int
 
 
 def truth(table: Table) -> Truth:
@@ -137,6 +143,7 @@ def summaries(found: Sequence[Outcome]) -> list[Summary]:
             worst_gap=max(o.gap for o in group),
             violations=sum(o.violates for o in group),
             coverage=_share([o.covered for o in group if o.covered is not None]),
+            intervals=sum(o.covered is not None for o in group),
         )
         for key, group in groups.items()
     ]
@@ -161,15 +168,30 @@ def printed(known: Truth, rows: Sequence[Summary], synthetic: bool) -> str:
             f"{row.contender:<12}{row.share:>8.0%}{row.within:>12.0%}{row.median_gap:>12.1%}"
             f"{row.worst_gap:>11.1%}{row.violations:>12}{coverage:>10}"
         )
-    return "\n".join(lines)
+    return "\n".join((*lines, *honesty(rows)))
+
+
+def honesty(rows: Sequence[Summary]) -> list[str]:
+    """Whether the intervals of each contender that gives any hold the true gain as often as they must."""
+    lines = []
+    for name in dict.fromkeys(row.contender for row in rows):
+        mine = [row for row in rows if row.contender == name and row.coverage is not None]
+        if count := sum(row.intervals for row in mine):
+            held = round(sum(row.intervals * (row.coverage or 0.0) for row in mine))
+            chance = binomtest(held, count).proportion_ci(method="wilson")
+            lines.append(
+                f"{name}: {held} of {count} intervals of the winner's gain hold the true one, {held / count:.1%} "
+                f"(95 % interval {chance.low:.1%} to {chance.high:.1%}); asked for: {HONEST:.0%}"
+            )
+    return lines
 
 
 def plot(rows: Sequence[Summary], path: Path, synthetic: bool) -> None:
-    """Median gap against the share of the exhaustive wall time."""
+    """Median gap, and coverage of the winner's interval, against the share of the exhaustive wall time."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(7, 6.5), layout="constrained")
+    axes, below = figure.subplots(2, sharex=True, height_ratios=(2, 1))
     for name in dict.fromkeys(row.contender for row in rows):
         mine = [row for row in rows if row.contender == name]
         axes.plot(
@@ -179,10 +201,22 @@ def plot(rows: Sequence[Summary], path: Path, synthetic: bool) -> None:
             linewidth=2.5 if name == "this search" else 1.2,
             label=name,
         )
+        proven = [row for row in mine if row.coverage is not None]
+        below.plot(
+            [100 * row.share for row in proven],
+            [100 * (row.coverage or 0.0) for row in proven],
+            marker="o",
+            linewidth=2.5,
+        )
     axes.axhline(100 * NEAR, color="grey", linestyle=":")
+    below.axhline(100 * HONEST, color="grey", linestyle=":")
+    below.set(
+        xlabel="budget, % of the exhaustive wall time",
+        ylabel="intervals that hold, %",
+        ylim=(0, 105),
+    )
     axes.set(
         xscale="log",
-        xlabel="budget, % of the exhaustive wall time",
         ylabel="median gap to the optimum, %",
         title=rows[0].table + (" (SYNTHETIC)" if synthetic else ""),
     )
@@ -201,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--synthetic", action="store_true", help="on tables drawn from a model: a dry run")
     given = parser.parse_args(arguments)
     if given.synthetic:
-        tables = [synthetic_table(seed) for seed in range(3)]
+        tables = [synthetic_table(0), synthetic_table(1), hard_table(0), hard_table(1)]
     else:
         tables = [read_table(path) for path in given.tables or sorted(TABLES.glob("*.json.gz"))]
     if not tables:

@@ -1,17 +1,22 @@
 """Records a table: every variant of a space, round after round, in fresh processes on this machine.
 
     python -m tests.bench.replay.record SPACE.yaml --data PATH... --work DIR -o TABLE.json.gz
-        [--sample N]  measure N variants once and say what the whole would take
+        [--sample N]  measure N variants once and say how many minutes the whole would take
         [--pack]      only write the table from what DIR holds
 
 DIR has one file a variant and round, written whole or not at all: killed at any moment, the same command goes on.
 Rounds go over the whole space one after the other, in another order each, so that a drift of the machine becomes
 noise between rounds and favours nobody.
+
+A variant that needs several times the time of the fastest so far for its first pages is hopeless: it is cut short
+there, marked with the reason, and not measured again in later rounds, no more than one that timed out. The table
+keeps what was measured of it.
 """
 
 import argparse
 import itertools
 import json
+import math
 import random
 import sys
 import time
@@ -19,22 +24,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from scipy.stats import t
 
 from engines.interface import Choice, Knob, Setting
 from harness.data import PageRef, load
 from harness.environments import versions_of
 from harness.errors import UserError
 from harness.machine import detect, fingerprint, resolve_device
-from harness.measure import Bench, measure
+from harness.measure import Bench, block_pages, measure
 from harness.search.plan import split_pages
 from harness.space import Space, load_engine
 from harness.store import write_atomic
-from harness.values import Failure, ReferencePage, Variant
+from harness.values import Block, Failure, FailureKind, ReferencePage, Variant
 from tests.bench.replay.table import Head, Reading, Row, Table, TablePage, write_table
+
+_FIRST_PAGES = 4
+"""Read before a variant is judged hopeless: as many as a search reads before it drops one."""
 
 
 class SpaceFile(BaseModel):
@@ -48,6 +58,9 @@ class SpaceFile(BaseModel):
     search_pages: Annotated[int, Field(ge=4)]
     unseen_pages: Annotated[int, Field(ge=4)]
     deadline_s: Annotated[float, Field(gt=0, description="of one round of one variant")] = 120.0
+    hopeless: Annotated[
+        float, Field(gt=1, description="times the time of the fastest so far for the first pages")
+    ] = 3.0
     fixed: Annotated[
         dict[str, Setting], Field(description="the same in every variant, baseline included")
     ] = {}
@@ -70,6 +83,7 @@ class Recording:
     fixed: dict[str, Setting]
     rounds: int
     deadline_s: float
+    hopeless: float
     bench: Bench
 
     def variants(self) -> list[Variant]:
@@ -88,30 +102,67 @@ class Recording:
         variants = self.variants()
         for number in range(self.rounds):
             order = [variants[0], *random.Random(number).sample(variants[1:], len(variants) - 1)]
-            yield from ((number, v) for v in order if not self.path(number, v).exists())
+            yield from ((number, v) for v in order if not self.settled(number, v))
+
+    def settled(self, number: int, variant: Variant) -> bool:
+        """Whether this round of it is kept, or an earlier one showed that it need not be measured."""
+        if self.path(number, variant).exists():
+            return True
+        earlier = (self.path(before, variant) for before in range(number))
+        return any(_hopeless(_read(path)) for path in earlier if path.exists())
+
+    def fastest_s(self, pages: int) -> float:
+        """The least wall time for that many first pages among all that was kept, infinite where nothing was."""
+        kept = (_read(path) for path in self.bench.folder.glob("[0-9]*-*.json"))
+        return min(
+            (
+                reading.wall_s * sum(reading.page_s[:pages]) / sum(reading.page_s)
+                for reading in kept
+                if reading.failure is None and len(reading.page_s) >= pages
+            ),
+            default=math.inf,
+        )
 
     def record(self, number: int, variant: Variant) -> Reading:
         """Measure one round of one variant and keep it."""
+        whole = self.whole.suggested({**self.fixed, **variant.settings})
+        # One full call of every replica at the least, or the first pages say nothing.
+        first = min(max(_FIRST_PAGES, block_pages([whole])), len(self.bench.pages))
+        rest = range(first, len(self.bench.pages))
+
+        # The baseline is read in full: what others were spared is made up for from it.
+        fastest_s = math.inf if variant == self.variants()[0] else self.fastest_s(first)
+
+        def slow(blocks: Sequence[Block]) -> str | None:
+            times = blocks[0].wall_s / fastest_s
+            return f"{times:.1f} times the time of the fastest so far" if times > self.hopeless else None
+
         began = time.perf_counter()
-        outcome, _ = measure(
+        outcome, note = measure(
             replace(self.bench, folder=self.bench.folder / "trial"),
-            self.whole.suggested({**self.fixed, **variant.settings}),
-            [range(len(self.bench.pages))],
+            whole,
+            [block for block in (range(first), rest) if block],
             deadline_s=self.deadline_s,
+            stop=slow,
         )
         spent_s, build_s = time.perf_counter() - began, 0.0
         if isinstance(outcome, Failure):
             reading = Reading(round(spent_s, 4), failure=outcome)
         else:
             build_s = outcome.build_s
-            seconds = {page.page_id: page.seconds for page in outcome.pages}
             errors = {s.page_id: s.characters.errors for s in self.bench.score(outcome.pages)}
+            stages = dict.fromkeys(stage for page in outcome.pages for stage in page.stage_s)
             reading = Reading(
                 round(spent_s - build_s, 4),
                 round(outcome.cold_start_s - build_s, 4),
-                round(outcome.blocks[0].wall_s, 4),
-                tuple(round(seconds[page.id], 4) for page in self.bench.pages),
-                tuple(errors[page.id] for page in self.bench.pages),
+                round(sum(block.wall_s for block in outcome.blocks), 4),
+                tuple(round(page.seconds, 4) for page in outcome.pages),
+                tuple(errors[page.page_id] for page in outcome.pages),
+                stage_s={
+                    stage: round(sum(page.stage_s.get(stage, 0.0) for page in outcome.pages), 4)
+                    for stage in stages
+                },
+                cut=note,
             )
         stored = (asdict(reading), build_s, datetime.now(UTC).isoformat(timespec="seconds"))
         write_atomic(self.path(number, variant), json.dumps(stored))
@@ -169,7 +220,17 @@ def prepare(path: Path, data: Sequence[str], folder: Path) -> Recording:
     elif (folder / "of.json").read_text(encoding="utf-8") != mark:
         raise UserError(f"{folder} holds another space, machine or page set; choose another --work")
     bench = Bench(tuple(pages), references, folder, machine)
-    return Recording(head, whole, given.fixed, given.rounds, given.deadline_s, bench)
+    return Recording(head, whole, given.fixed, given.rounds, given.deadline_s, given.hopeless, bench)
+
+
+def _read(path: Path) -> Reading:
+    return _STORED.validate_json(path.read_bytes())[0]
+
+
+def _hopeless(reading: Reading) -> bool:
+    """Whether another round of it would be time lost."""
+    timed_out = reading.failure is not None and reading.failure.kind is FailureKind.TIMEOUT
+    return timed_out or bool(reading.cut)
 
 
 def chosen_pages(pages: Sequence[PageRef], search: int, unseen: int) -> tuple[list[PageRef], set[str]]:
@@ -236,9 +297,35 @@ def _measure(recording: Recording, sample: int | None) -> None:
     missing = list(recording.missing())
     took: list[float] = []
     for number, variant in missing[:sample]:
+        if recording.settled(number, variant):  # found hopeless since
+            continue
         took.append(recording.record(number, variant).spent_s)
-        left_min = sum(took) / len(took) * (len(missing) - len(took)) / 60
-        print(f"{len(took)}/{len(missing)}: {took[-1]:.1f} s, {left_min:.0f} min left", flush=True)
+        low_min, high_min = minutes_left(took, len(missing) - len(took))
+        print(
+            f"{len(took)}/{len(missing)}: {took[-1]:.1f} s, {low_min:.0f} to {high_min:.0f} min left",
+            flush=True,
+        )
+    if sample is not None and took:
+        whole_min = minutes_left(took, recording.rounds * len(recording.variants()))
+        print(
+            f"the whole table, {len(recording.variants())} variants in {recording.rounds} rounds: "
+            f"{whole_min[0]:.0f} to {whole_min[1]:.0f} min at the most, less what hopeless variants are spared"
+        )
+
+
+def minutes_left(took_s: Sequence[float], trials: int) -> tuple[float, float]:
+    """The 95 % interval of the minutes that `trials` more take, given what a random few took (Student's t).
+
+    The first of `took_s` is the baseline, often the slowest of all: it counts only where it is alone.
+    """
+    sample = took_s[1:] or took_s
+    if not sample:
+        return (0.0, 0.0)
+    mean = fmean(sample)
+    half = math.inf
+    if len(sample) > 1:
+        half = float(t.ppf(0.975, len(sample) - 1)) * stdev(sample) / math.sqrt(len(sample))
+    return (max(0.0, mean - half) * trials / 60, (mean + half) * trials / 60)
 
 
 if __name__ == "__main__":

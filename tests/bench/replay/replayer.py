@@ -120,7 +120,7 @@ class Replay:
         return reading.cold_start_s + build_s, build_s
 
     def _read(self, variant: Variant, block: Sequence[int], until_s: float) -> Block:
-        reading = self._draw.choice(self.row(variant).readings)
+        reading = self._draw.choice(self.table.readings(self.row(variant)))
         places = [self._seen[index] for index in block]
         wall_s = reading.wall_s / sum(reading.page_s) * sum(reading.page_s[i] for i in places)
         self._pass(wall_s, until_s, "read")
@@ -129,7 +129,9 @@ class Replay:
     def _record(self, reading: Reading, place: int) -> PageRecord:
         page = self.table.head.pages[place]
         text = with_edits(page.reference_chars, reading.errors[place])
-        return PageRecord(page.id, (Line(text),) if text else (), reading.page_s[place], {})
+        share = reading.page_s[place] / sum(reading.page_s)
+        stage_s = {stage: share * seconds for stage, seconds in reading.stage_s.items()}
+        return PageRecord(page.id, (Line(text),) if text else (), reading.page_s[place], stage_s)
 
     def _pass(self, seconds: float, until_s: float, stage: str) -> None:
         if self._now_s + seconds > until_s:

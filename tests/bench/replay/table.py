@@ -11,7 +11,7 @@ import gzip
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, median
@@ -56,6 +56,10 @@ class Reading:
     errors: tuple[int, ...] = ()
     """Character edits of each page."""
     failure: Failure | None = None
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+    """By stage, over all pages, as the engine reports it."""
+    cut: str = ""
+    """Why it ended after the first pages, whose times and edits are all it has; empty where it read every page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Row:
 
     @property
     def readings(self) -> tuple[Reading, ...]:
-        """The rounds that were measured."""
+        """The rounds that were measured, those that were cut short as they are."""
         return tuple(reading for reading in self.rounds if reading.failure is None)
 
 
@@ -122,6 +126,28 @@ class Table:
         """Every knob at its default."""
         return self.space.variant({})
 
+    def readings(self, row: Row) -> tuple[Reading, ...]:
+        """The rounds that were measured, each with every page.
+
+        Pages that a hopeless variant was spared take the baseline's time in the proportion of those that it read,
+        and have the baseline's edits: such a variant is too slow to be chosen whatever they were.
+        """
+        return tuple(self._whole(reading) if reading.cut else reading for reading in row.readings)
+
+    def _whole(self, reading: Reading) -> Reading:
+        model = self.by_id[self.baseline.id].readings[0]
+        count = len(reading.page_s)
+        slower = sum(reading.page_s) / sum(model.page_s[:count])
+        page_s = (*reading.page_s, *(slower * seconds for seconds in model.page_s[count:]))
+        longer = sum(page_s) / sum(reading.page_s)
+        return replace(
+            reading,
+            wall_s=longer * reading.wall_s,
+            page_s=page_s,
+            errors=(*reading.errors, *model.errors[count:]),
+            stage_s={stage: longer * seconds for stage, seconds in reading.stage_s.items()},
+        )
+
     def speed(self, row: Row) -> float:
         """True pages/s on the unseen pages: the geometric mean over rounds, 0 for one that ever failed."""
         if len(row.readings) < len(row.rounds) or not row.rounds:
@@ -129,7 +155,7 @@ class Table:
         unseen = [i for i, page in enumerate(self.head.pages) if page.unseen]
         logs = [
             math.log(len(unseen) / (r.wall_s / sum(r.page_s) * sum(r.page_s[i] for i in unseen)))
-            for r in row.rounds
+            for r in self.readings(row)
         ]
         return math.exp(fmean(logs))
 
@@ -138,11 +164,14 @@ class Table:
         if not row.readings:
             raise ValueError("a variant that never ran has no error rate")
         unseen = [i for i, page in enumerate(self.head.pages) if page.unseen]
-        edits = sum(r.errors[i] for r in row.readings for i in unseen)
+        edits = sum(r.errors[i] for r in self.readings(row) for i in unseen)
         return edits / (len(row.readings) * sum(self.head.pages[i].reference_chars for i in unseen))
 
     def exhaustive_s(self) -> float:
-        """Wall time of measuring every variant once on all the pages, with every build."""
+        """Wall time of measuring every variant once, with every build.
+
+        Hopeless ones count as they were recorded, cut short: a search is held to the cheaper grid.
+        """
         return sum(self.builds.values()) + sum(
             median(reading.spent_s for reading in row.rounds) for row in self.rows if row.rounds
         )
@@ -232,4 +261,4 @@ def _result(row: Row) -> dict[str, Any]:
 
 
 def _compact(reading: Reading) -> dict[str, Any]:
-    return {key: value for key, value in asdict(reading).items() if value is not None and value != ()}
+    return {key: value for key, value in asdict(reading).items() if value not in (None, (), {}, "")}

@@ -1,9 +1,11 @@
 """The recorder on the scripted engine: real processes, killed and taken up again."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import scipy.stats
 import yaml
 
 from engines import registry
@@ -67,6 +69,32 @@ def test_a_crash_is_recorded_as_what_it_is(recorded: list[str], tmp_path: Path) 
     assert reading.failure is not None
     assert reading.failure.kind is FailureKind.CRASH
     assert reading.spent_s > 0
+
+
+def test_a_hopeless_variant_is_cut_short_marked_and_not_measured_again(
+    recorded: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "small.yaml"
+    space = yaml.safe_load(path.read_text())
+    space |= {"rounds": 2, "grid": {"page_ms": [5, 100]}, "baseline": {"page_ms": 5}}
+    path.write_text(yaml.safe_dump(space))
+    assert record.main([*recorded, "-o", str(tmp_path / "table")]) == 0
+    table = read_table(tmp_path / "table")
+    (slow,) = table.by_id[table.space.variant({"page_ms": 100}).id].rounds
+    assert "times the time of the fastest" in slow.cut
+    assert len(slow.page_s) == len(slow.errors) == 4
+    baseline = table.by_id[table.baseline.id]
+    assert len(baseline.rounds) == 2
+    assert all(not reading.cut and len(reading.page_s) == 8 for reading in baseline.rounds)
+    assert 0 < table.speed(table.by_id[table.space.variant({"page_ms": 100}).id]) < table.speed(baseline) / 3
+
+
+def test_the_estimate_is_the_t_interval_of_the_mean_without_the_baseline() -> None:
+    took = [60.0, 3.0, 4.0, 5.0, 4.5]
+    low, high = record.minutes_left(took, 120)
+    expected = scipy.stats.t.interval(0.95, 3, loc=4.125, scale=scipy.stats.sem(took[1:]))
+    assert (low, high) == pytest.approx((2 * expected[0], 2 * expected[1]))
+    assert record.minutes_left([60.0], 2) == (0.0, math.inf)
 
 
 def test_a_folder_of_another_recording_is_refused(

@@ -5,11 +5,15 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Literal, NotRequired, TypedDict
+from typing import (
+    Literal,
+    NotRequired,  # pydantic takes that of typing from Python 3.12 on
+)
 
 import jiwer
 import pytest
 from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
 from harness.errors import UserError
 from harness.measure import Bench, SideFailedError
@@ -17,7 +21,7 @@ from harness.values import Failure, FailureKind, Measurement
 from tests.bench.replay import compare
 from tests.bench.replay.contenders import CONTENDERS, Result
 from tests.bench.replay.replayer import Replay, with_edits
-from tests.bench.replay.synthetic import synthetic_table
+from tests.bench.replay.synthetic import hard_table, synthetic_table
 from tests.bench.replay.table import Table, read_table, write_table
 
 TABLE = synthetic_table()
@@ -165,6 +169,62 @@ def test_a_contender_repeats_itself_by_its_seed_and_keeps_to_its_budget(name: st
     assert first == second
     assert first.spent_s <= budget_s
     assert first.trials > 2
+
+
+def test_pages_that_a_hopeless_variant_was_spared_are_made_up_for_from_the_baseline() -> None:
+    table = quiet(TABLE)
+    slow = table.space.variant({"batch": 1})
+    (whole,) = table.by_id[slow.id].rounds
+    model = table.by_id[table.baseline.id].rounds[0]
+    share = sum(whole.page_s[:4]) / sum(whole.page_s)
+    cut = replace(
+        whole,
+        wall_s=share * whole.wall_s,
+        page_s=whole.page_s[:4],
+        errors=whole.errors[:4],
+        stage_s={stage: share * seconds for stage, seconds in whole.stage_s.items()},
+        cut="5.0 times the time of the fastest so far",
+    )
+    rows = tuple(replace(row, rounds=(cut,)) if row.settings == slow.settings else row for row in table.rows)
+    (made_up,) = Table(table.head, rows).readings(Table(table.head, rows).by_id[slow.id])
+    assert made_up.page_s[:4] == whole.page_s[:4]
+    slower = sum(whole.page_s[:4]) / sum(model.page_s[:4])
+    assert made_up.page_s[4:] == pytest.approx([slower * seconds for seconds in model.page_s[4:]])
+    assert made_up.errors == (*whole.errors[:4], *model.errors[4:])
+    assert made_up.wall_s / sum(made_up.page_s) == pytest.approx(whole.wall_s / sum(whole.page_s))
+    assert sum(made_up.stage_s.values()) == pytest.approx(sum(made_up.page_s))
+
+
+def test_a_replay_tells_the_stages_of_its_pages(tmp_path: Path) -> None:
+    table = quiet(hard_table())
+    lab = Replay(table, 0)
+    outcome, _ = lab.measure(bench(lab, tmp_path), table.baseline, [range(len(lab.pages))], deadline_s=1e6)
+    assert isinstance(outcome, Measurement)
+    for page in outcome.pages:
+        assert sum(page.stage_s.values()) == pytest.approx(page.seconds)
+        assert page.stage_s["recognise"] > page.stage_s["detect"] > page.stage_s["decode"]
+
+
+def test_the_hard_table_has_what_its_model_promises() -> None:
+    table = hard_table()
+    known = compare.truth(table)
+    kinds = {r.failure.kind for row in table.rows for r in row.rounds if r.failure}
+    assert kinds == {FailureKind.OOM, FailureKind.CRASH}
+    assert 200 <= known.variants <= 600
+    assert known.near < 0.05 * known.variants
+    best = max((row for row in table.rows if compare.fits(table, row)), key=table.speed).settings
+    assert (best["replicas"], best["threads"], best["runtime"]) == (2, 1, "fast")
+
+
+def test_the_honesty_of_the_intervals_is_counted_over_all_budgets() -> None:
+    rows = [
+        compare.Summary("t", "this search", share, 1.0, 0.0, 0.0, 0, coverage=held, intervals=20)
+        for share, held in ((0.02, 0.9), (0.05, 1.0))
+    ]
+    (line,) = compare.honesty([*rows, compare.Summary("t", "grid", 0.05, 1.0, 0.0, 0.0, 0, None, 0)])
+    assert line.startswith("this search: 38 of 40 intervals")
+    assert "95.0%" in line
+    assert line.endswith("asked for: 93%")
 
 
 def test_the_whole_grid_with_all_the_time_and_no_noise_finds_the_optimum(tmp_path: Path) -> None:
