@@ -319,7 +319,7 @@ def minutes_left(took_s: Sequence[float], trials: int) -> tuple[float, float]:
     The first of `took_s` is the baseline, often the slowest of all: it counts only where it is alone.
     """
     sample = took_s[1:] or took_s
-    if not sample:
+    if not sample or not trials:
         return (0.0, 0.0)
     mean = fmean(sample)
     half = math.inf
