@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install tune test check bench bench-search bench-numerics clean
+.PHONY: install tune test check bench bench-search bench-numerics gpu clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,13 @@ bench-search: $(VENV)/.installed-test  ## replay recorded tables: this search be
 
 bench-numerics: $(VENV)/.installed-test  ## what each runtime and precision reads, into build/numerics
 	$(BIN)/python -m tests.bench.numerics $(ARGS)
+
+gpu: $(VENV)/.installed-test  ## on a CUDA machine: tuned against untuned PyTorch, with the GPU's counters
+	$(PIP) -e '.[torch]'
+	$(BIN)/pip uninstall --quiet --yes onnxruntime  # its files are those of the CUDA build, which goes in its place
+	$(BIN)/pip install --quiet --force-reinstall --no-deps 'onnxruntime-gpu>=1.24'
+	-$(BIN)/tune engines --fetch ppocr
+	$(BIN)/python -m tests.bench.gpu $(ARGS)
 
 clean:
 	rm -rf $(VENV)

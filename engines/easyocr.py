@@ -152,6 +152,7 @@ def open(settings: Settings, device: str, timer: StageTimer) -> Iterator["_Reade
     with pytorch.running("easyocr", device, settings):
         with pytorch.quiet():
             ocr = _loaded(settings, device)
+        pytorch.watch(settings, timer)
         yield _Reader(ocr, settings, timer)
 
 

@@ -6,7 +6,7 @@ An engine is a module (or package) of this folder, or of another distribution un
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -170,10 +170,11 @@ def core_counts(cores: int) -> tuple[int, ...]:
 
 
 class StageTimer:
-    """Collects the seconds spent in each stage. Safe to use from several threads."""
+    """Collects the seconds spent in each stage, and what an engine counts. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self._counts: list[Callable[[], Mapping[str, float]]] = []
         self._lock = threading.Lock()
 
     @contextmanager
@@ -189,6 +190,14 @@ class StageTimer:
         """Add `seconds` to stage `name`."""
         with self._lock:
             self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
+    def watch(self, counts: Callable[[], Mapping[str, float]]) -> None:
+        """Ask `counts` between blocks of pages for totals by name that only grow, such as compilations."""
+        self._counts.append(counts)
+
+    def facts(self) -> dict[str, float]:
+        """The totals so far of all that is watched."""
+        return {name: total for counts in self._counts for name, total in counts().items()}
 
     def take(self) -> dict[str, float]:
         """The seconds by stage since the last call, which are then forgotten."""
@@ -217,6 +226,8 @@ class Engine(Protocol):
     `layers(settings: Settings, device: str, pages: Sequence[Page], folder: Path) -> Iterable[Layer]` reads pages
     with the runtime's own profiler on, whose traces it may leave in `folder`; `checksums() -> Mapping[str, str]`
     gives the SHA-256 of each model file that is here, by name, where the versions of `packages()` do not imply it;
+    `absent(machine: Machine) -> Mapping[str, str]` names the parts of a usable engine that cannot run here, such as
+    runtimes, with the reason and the remedy; it imports nothing heavy;
     `compile_models() -> Sequence[str]` and `compile_facts(model: str, device: str) -> Iterator[Mapping]` tell what
     torch.compile does with each model.
     """

@@ -16,11 +16,14 @@ from engines.interface import (
     OutOfMemoryError,
     Settings,
     Stage,
+    StageTimer,
     UnsupportedError,
 )
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
 _DYNAMIC = {"auto": None, "yes": True, "no": False}
+_METRICS_LIMIT = 4096
+_SHAPES_LIMIT = 64
 _DTYPES = ("bfloat16", "float16")
 
 
@@ -70,12 +73,42 @@ def compiled(model: Any, settings: Settings, part: str) -> Any:
         raise UnsupportedError(
             f"{part}_compile={mode} needs a C++ compiler; run `apt install g++` or set CXX, or switch it off"
         )
+    from torch._dynamo import utils
+
+    utils.set_compilation_metrics_limit(_METRICS_LIMIT)
+    if settings[f"{part}_dynamic"] == "no":
+        # Of the whole process. Beyond this many shapes PyTorch goes on without a graph, and 8 are soon seen.
+        torch._dynamo.config.recompile_limit = _SHAPES_LIMIT
     return torch.compile(
         model,
         mode=None if mode == "default" else str(mode),
         fullgraph=bool(settings[f"{part}_fullgraph"]),
         dynamic=_DYNAMIC[str(settings[f"{part}_dynamic"])],
     )
+
+
+def watch(settings: Settings, timer: StageTimer) -> None:
+    """Let `timer` count what torch.compile does, where `settings` compile a model."""
+    if any(name.endswith("_compile") and mode != "off" for name, mode in settings.items()):
+        timer.watch(compilations)
+
+
+def compilations() -> dict[str, float]:
+    """What torch.compile has done in this process so far: seconds, graphs, recompilations, graph breaks.
+
+    A recompilation is a further graph for code that has one already, most often for a new shape. The numbers are
+    those of `torch._dynamo.utils`; PyTorch has no public ones.
+    """
+    from torch._dynamo import utils
+
+    ids = [str(metrics.compile_id) for metrics in utils.get_compilation_metrics()]
+    return {
+        "compile_s": utils.cumulative_time_spent_ns["entire_frame_compile"] / 1e9,
+        "compiled_graphs": float(utils.counters["stats"]["unique_graphs"]),
+        # "frame/compilation", with "_attempt" where a graph break made it start over
+        "recompilations": float(sum(not text.partition("_")[0].endswith("/0") for text in ids)),
+        "graph_breaks": float(sum(utils.counters["graph_break"].values())),
+    }
 
 
 def autocasting(model: Any, settings: Settings, device: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import engines
-from engines.interface import Engine, Layer, Page, Settings
+from engines.interface import Engine, Layer, Machine, Page, Settings
 
 ENTRY_POINT_GROUP = "ocr_tune.engines"
 _NOT_ENGINES = {"interface", "mindee", "pytorch", "registry", "weights"}
@@ -57,6 +57,12 @@ def checksums(engine: Engine) -> Mapping[str, str]:
     """SHA-256 of the model files that the engine's `checksums` function finds here, by name; none without one."""
     found = getattr(engine, "checksums", None)
     return {} if found is None else cast("Mapping[str, str]", found())
+
+
+def absent(engine: Engine, machine: Machine) -> Mapping[str, str]:
+    """The parts that the engine's `absent` function finds missing here, with the reason; none without one."""
+    found = getattr(engine, "absent", None)
+    return {} if found is None else cast("Mapping[str, str]", found(machine))
 
 
 def layers(

@@ -59,6 +59,7 @@ def answers(name: str, machine: Machine) -> dict[str, Any]:
         "summary": engine.summary(),
         "packages": engine.packages(),
         "unusable": engine.unusable(machine),
+        "absent": dict(registry.absent(engine, machine)),
         "knobs": [asdict(knob) for knob in engine.knobs(machine)],
         "versions": {**recorded(engine), "python": platform.python_version()},
     }

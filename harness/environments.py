@@ -12,7 +12,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class Answers:
     unusable: str | None
     knobs: tuple[Knob, ...]
     versions: Mapping[str, str]
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 _ANSWERS = TypeAdapter(Answers)
@@ -82,6 +83,10 @@ class ForeignEngine:
     def unusable(self, machine: Machine) -> str | None:
         """Why it cannot run here, None where it can."""
         return _ask(self.name, self.python, machine).unusable
+
+    def absent(self, machine: Machine) -> Mapping[str, str]:
+        """Parts that cannot run here, with the reason."""
+        return _ask(self.name, self.python, machine).absent
 
     def knobs(self, machine: Machine) -> tuple[Knob, ...]:
         """What can be set on this machine."""

@@ -54,7 +54,7 @@ class Reading:
     texts: Mapping[str, str]
     """By page id."""
     log_ratios: tuple[float, ...]
-    """One a block of pages: log(t_base / t_variant); above 0, the variant is faster."""
+    """One a block of pages: log(t_base / t_variant); above 0, the variant is faster. Empty: not compared."""
     rss_peak_mib: float | None
 
 
@@ -85,8 +85,10 @@ class Step:
     @property
     def blind(self) -> bool:
         """Whether a change that matters could have hidden in the noise."""
-        if self.effects or self.failure or self.speedup is None:
+        if self.effects or self.failure:
             return False
+        if self.speedup is None:
+            return True
         widest = max(abs(_log(self.speedup.low)), abs(_log(self.speedup.high)))
         return widest > _VISIBLE
 
@@ -138,8 +140,10 @@ def noise(copies: Sequence[Reading], base_texts: Mapping[str, str]) -> Noise:
 
 def judge(value: Setting, reading: Reading, base_texts: Mapping[str, str], known: Noise) -> Step:
     """What the reading with the knob at `value` shows, given the noise of the base."""
-    log = stats.mean_interval(reading.log_ratios)
     changed = changed_pages(base_texts, reading.texts) - known.unsteady_pages
+    if not reading.log_ratios:
+        return Step(value, (Effect.TEXT,) if changed else (), pages_changed=len(changed))
+    log = stats.mean_interval(reading.log_ratios)
     grown = None
     if reading.rss_peak_mib is not None and known.rss_mib is not None:
         grown = reading.rss_peak_mib - known.rss_mib

@@ -120,8 +120,12 @@ def _words(path: Path) -> list[str]:
 
 
 def available_devices(machine: Machine) -> tuple[str, ...]:
-    """Names that `--device` takes here, besides `auto`."""
-    return ("cpu", *(f"cuda:{gpu.index}" for gpu in machine.gpus))
+    """Names that `--device` takes here, besides `auto`.
+
+    Any Mac may have Metal (mps); only PyTorch itself can tell, and it is asked where an engine opens.
+    """
+    metal = ("mps",) if machine.system == "darwin" else ()
+    return ("cpu", *(f"cuda:{gpu.index}" for gpu in machine.gpus), *metal)
 
 
 def resolve_device(name: str, machine: Machine) -> str:

@@ -1,43 +1,67 @@
 """Trying every knob of an engine beside its base, for `harness.liveness` to judge.
 
 The base stays open while one alternative after the other comes beside it in a fresh process; both read the same
-blocks of pages, a coin decides who goes first. Copies of the base itself go first and show the noise.
+blocks of pages. Copies of the base itself go first and show the noise. Where the budget is too short for all that,
+one page with little text is read first: whatever changes its text is alive. Time and memory are compared for as many
+of the others as the budget allows.
 """
 
-import math
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
-from statistics import median
 from types import MappingProxyType
-from typing import TypeVar
 
 from engines.interface import Choice, Knob, Setting
-from harness.liveness import (
-    Liveness,
-    Noise,
-    Reading,
-    Step,
-    judge,
-    noise,
-    rss_peak_mib,
-)
-from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench, block_pages
-from harness.session import Session, TrialFailedError
+from harness.beside import Beside, Clock, OutOfTimeError
+from harness.liveness import Effect, Life, Liveness, Noise, Step, changed_pages, judge, noise
+from harness.measure import Bench, block_pages
+from harness.session import TrialFailedError
 from harness.space import Space
-from harness.values import Block, Failure, Variant
-
-_T = TypeVar("_T")
+from harness.values import Failure, Variant
 
 BLOCKS = 5
 """Blocks of pages that an alternative reads beside its base."""
-_COPIES = 2
 _QUEUE_PAGES = 4
 """Pages a block needs at least before settings of the page pipeline can act: one page has nothing to wait for."""
-_OUT_OF_BUDGET = "budget"
+_LEAST_TEXT = 100
+"""Characters below which a page is too empty to show what a setting does."""
+_ENDED = "the budget ended before it was judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Knobs that are tried beside one base, and the variants to try by knob and value."""
+
+    base: Variant
+    condition: Mapping[str, Setting]
+    """What the base was given for the knobs to act."""
+    knobs: tuple[Knob, ...]
+    variants: Mapping[str, Mapping[Setting, Variant]]
+
+    def block_pages(self, values: int) -> int:
+        """Pages a block needs where so many values a knob are tried."""
+        tried = [variant for found in self.variants.values() for variant in list(found.values())[:values]]
+        return max(block_pages([self.base, *tried]), _QUEUE_PAGES if any(map(queues, self.knobs)) else 1)
+
+    def untested(self, knob: Knob, why: str) -> Liveness:
+        """The knob was not tried."""
+        return Liveness(knob.name, self.base.settings[knob.name], self.condition, (), why)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How the knobs of a group are tried."""
+
+    blocks: tuple[tuple[int, ...], ...]
+    try_s: float
+    """What one alternative is expected to take, its start included."""
+    copies: int
+    values: int
+    """Alternatives a knob."""
+    glance_s: float | None = None
+    """What reading one page takes, start included, where that comes first; None where there is time for all."""
 
 
 def probe(
@@ -49,99 +73,167 @@ def probe(
     idle: Mapping[str, str] = MappingProxyType({}),
     progress: Callable[[Liveness], None] = lambda _: None,
 ) -> tuple[Liveness, ...]:
-    """Every knob of `space`, one value away from `base`, until `budget_s` seconds are spent.
+    """Every knob of `space`, one value away from `base`, as far as `budget_s` seconds allow.
 
-    Knobs of `idle` are not tried, for the reason that stands there: they cannot act on these pages.
-
-    Knobs that act only where another is set are tried with that set in the base as well. A knob's second value is
-    tried only where the first showed nothing. Raises TrialFailedError where `base` itself cannot be measured.
+    Knobs of `idle` are not tried, for the reason that stands there: they cannot act on these pages. Knobs that act
+    only where another is set are tried with that set in the base as well. A knob's second value is tried only where
+    the first showed nothing. `progress` hears of a knob again where more was found out. Raises TrialFailedError where
+    `base` itself cannot be measured.
     """
-    clock = _Clock(budget_s)
-    found: list[Liveness] = []
-    tried = [knob for knob in space.knobs if knob.name not in idle]
-    for number, (variant, knobs) in enumerate(_groups(space, tried, base)):
-        condition = _condition(base, variant)
-        folder = bench.folder / f"group-{number:02d}"
+    clock = Clock(budget_s)
+    found: dict[str, Liveness] = {}
+    groups = _groups(space, [knob for knob in space.knobs if knob.name not in idle], base)
+    for number, group in enumerate(groups):
+        share = len(group.knobs) / sum(len(later.knobs) for later in groups[number:])
+        failure = ""
         try:
-            for life in _group(bench, space, variant, knobs, condition, folder, clock):
-                found.append(life)
+            for life in _lives(bench, group, bench.folder / f"group-{number:02d}", clock, share):
+                found[life.knob] = life
                 progress(life)
+        except OutOfTimeError:
+            pass  # what it did not reach is said below
         except TrialFailedError as failed:
-            if variant == base:
+            if group.base == base:
                 raise
-            done = {life.knob for life in found}
-            for knob in knobs:
-                if knob.name not in done:
-                    step = Step(variant.settings[knob.name], failure=f"{failed.failure.kind}: {failed}")
-                    found.append(Liveness(knob.name, variant.settings[knob.name], condition, (step,)))
-                    progress(found[-1])
-    reached = {life.knob for life in found}
+            failure = f"{failed.failure.kind}: {failed}"
+        for knob in group.knobs:
+            if knob.name not in found:
+                life = group.untested(knob, _ENDED)
+                if failure:
+                    step = Step(life.base_value, failure=failure)
+                    life = replace(life, steps=(step,), untested="")
+                found[knob.name] = life
+                progress(life)
     for knob in space.knobs:
-        if knob.name not in reached:
-            why = idle.get(knob.name, "its condition cannot be met here")
-            found.append(Liveness(knob.name, knob.default, {}, (), why))
-    order = {knob.name: place for place, knob in enumerate(space.knobs)}
-    return tuple(sorted(found, key=lambda life: order[life.knob]))
+        why = idle.get(knob.name, "its condition cannot be met here")
+        found.setdefault(knob.name, Liveness(knob.name, knob.default, {}, (), why))
+    return tuple(found[knob.name] for knob in space.knobs)
 
 
-def _groups(space: Space, knobs: Sequence[Knob], base: Variant) -> list[tuple[Variant, list[Knob]]]:
-    """Knobs by the base that they need, those of `base` itself first. Knobs of the pipeline need longer blocks."""
-    groups: dict[tuple[Variant, bool], list[Knob]] = {}
+def _groups(space: Space, knobs: Sequence[Knob], base: Variant) -> list[Group]:
+    """Knobs by the base that they need: first what is cheap to try, last the pipeline, which needs long blocks."""
+    members: dict[tuple[bool, Variant], list[Knob]] = {}
     for knob in knobs:
         variant = with_condition(space, base, knob)
         if variant is not None:
-            groups.setdefault((variant, queues(knob)), []).append(knob)
-    ordered = sorted(groups.items(), key=lambda item: (item[0][0] != base, item[0][1]))
-    return [(variant, knobs) for (variant, _), knobs in ordered]
+            members.setdefault((queues(knob), variant), []).append(knob)
+    ordered = sorted(members.items(), key=lambda item: (item[0][0], item[0][1] != base))
+    return [
+        Group(
+            variant,
+            _condition(base, variant),
+            tuple(found),
+            {knob.name: _variants(space, variant, knob) for knob in found},
+        )
+        for (_, variant), found in ordered
+    ]
 
 
-def _group(
-    bench: Bench,
-    space: Space,
-    base: Variant,
-    knobs: Sequence[Knob],
-    condition: Mapping[str, Setting],
-    folder: Path,
-    clock: "_Clock",
+def _lives(bench: Bench, group: Group, folder: Path, clock: Clock, share: float) -> Iterator[Liveness]:
+    """The knobs of a group, in that share of the time that is left; one that is told twice is known better then."""
+    if not clock.left_s():
+        raise OutOfTimeError
+    with Beside(bench, group.base, folder, clock) as beside:
+        reserve_s = (1 - share) * clock.left_s()
+        scheme = _scheme(bench, group, beside, share * clock.left_s())
+        told: dict[str, Liveness] = {}
+        if scheme.glance_s is not None:
+            for life in _glances(beside, group, scheme.blocks[0][:1], scheme.glance_s, clock):
+                told[life.knob] = life
+                yield life
+        known: Noise | None = None
+        for knob in group.knobs:
+            before = told.get(knob.name)
+            if before and before.life is not Life.UNCLEAR:
+                continue
+            tries = 1 if known else scheme.copies + 1
+            left_s = max(0.0, clock.left_s() - (0 if scheme.glance_s is None else reserve_s))
+            if not group.variants[knob.name]:
+                yield group.untested(knob, "it has one value only")
+            elif left_s >= tries * scheme.try_s:
+                known = known or noise(
+                    [beside.copy(scheme.blocks) for _ in range(scheme.copies)], beside.texts
+                )
+                yield _life(beside, group, knob, scheme, known, clock)
+            elif not before:
+                yield group.untested(knob, _too_long(tries * scheme.try_s, left_s))
+
+
+def _glances(
+    beside: Beside, group: Group, pages: Sequence[int], glance_s: float, clock: Clock
 ) -> Iterator[Liveness]:
-    if not clock.allows(_COPIES + 1):
-        for knob in knobs:
-            yield Liveness(knob.name, base.settings[knob.name], condition, (), _OUT_OF_BUDGET)
-        return
-    variants = {knob.name: _variants(space, base, knob) for knob in knobs}
-    size = max(
-        block_pages([base, *(variant for tried in variants.values() for variant in tried.values())]),
-        _QUEUE_PAGES if any(map(queues, knobs)) else 1,
-    )
-    with _Beside(bench, base, size, folder) as beside:
-        copies = [clock.time(beside.copy) for _ in range(_COPIES)]
-        known = noise(copies, beside.texts)
-        for knob in knobs:
-            yield _knob(beside, knob, variants[knob.name], known, condition, clock)
+    """The knobs that may change the text, told by the text of `pages` alone."""
+    unsteady: set[str] | None = None
+    for knob in group.knobs:
+        if not knob.changes_text or not group.variants[knob.name]:
+            continue
+        needed_s = glance_s if unsteady is not None else 2 * glance_s
+        if (left_s := clock.left_s()) < needed_s:
+            yield group.untested(knob, _too_long(needed_s, left_s))
+            continue
+        if unsteady is None:
+            copy = beside.glance(group.base, pages)
+            if isinstance(copy, Failure):
+                raise TrialFailedError(copy)
+            unsteady = changed_pages(beside.texts, copy.texts)
+        value, variant = next(iter(group.variants[knob.name].items()))
+        outcome = beside.glance(variant, pages)
+        if isinstance(outcome, Failure):
+            step = Step(value, failure=f"{outcome.kind}: {outcome.message}")
+        else:
+            changed = len(changed_pages(beside.texts, outcome.texts) - unsteady)
+            step = Step(value, (Effect.TEXT,) if changed else (), pages_changed=changed)
+        yield Liveness(knob.name, group.base.settings[knob.name], group.condition, (step,))
 
 
-def _knob(
-    beside: "_Beside",
-    knob: Knob,
-    variants: Mapping[Setting, Variant],
-    known: Noise,
-    condition: Mapping[str, Setting],
-    clock: "_Clock",
-) -> Liveness:
+def _too_long(needed_s: float, left_s: float) -> str:
+    return f"it takes about {needed_s:.0f} s and {left_s:.0f} s were left for it"
+
+
+def _life(beside: Beside, group: Group, knob: Knob, scheme: Scheme, known: Noise, clock: Clock) -> Liveness:
     done: list[Step] = []
-    why = "" if variants else "it has one value only"
-    for value, variant in variants.items():
-        if not clock.allows():
-            why = "" if done else _OUT_OF_BUDGET
+    for value, variant in islice(group.variants[knob.name].items(), scheme.values):
+        if done and clock.left_s() < scheme.try_s:
             break
-        outcome = clock.time(partial(beside.read, variant))
+        outcome = beside.read(variant, scheme.blocks)
         if isinstance(outcome, Failure):
             done.append(Step(value, failure=f"{outcome.kind}: {outcome.message}"))
         else:
             done.append(judge(value, outcome, beside.texts, known))
         if done[-1].effects:
             break
-    return Liveness(knob.name, beside.base.settings[knob.name], condition, tuple(done), why)
+    return Liveness(knob.name, group.base.settings[knob.name], group.condition, tuple(done))
+
+
+def _scheme(bench: Bench, group: Group, beside: Beside, share_s: float) -> Scheme:
+    """All that there is to know where `share_s` seconds allow it, else what can be known soonest first."""
+    count = len(bench.pages)
+    fair = random.Random(f"{bench.seed}/probe").sample(range(count), count)
+    size = group.block_pages(2)
+    blocks = _dealt(fair, size)
+    thorough = Scheme(blocks, _try_s(beside, size, beside.time_base(blocks[0][:1])), copies=2, values=2)
+    tries = thorough.copies + sum(map(len, group.variants.values()))
+    if tries * thorough.try_s <= share_s:
+        return thorough
+    size = group.block_pages(1)
+    blocks = _dealt(_shortest(bench), size)
+    page_s = beside.time_base(blocks[0][:1])
+    return Scheme(blocks, _try_s(beside, size, page_s), copies=1, values=1, glance_s=beside.start_s + page_s)
+
+
+def _try_s(beside: Beside, pages: int, page_s: float) -> float:
+    return beside.start_s + 2 * BLOCKS * pages * page_s
+
+
+def _shortest(bench: Bench) -> list[int]:
+    """Pages by the length of their ground truth, those with next to none last."""
+    lengths = [len(reference.text) for reference in bench.references]
+    return sorted(range(len(lengths)), key=lambda page: (lengths[page] < _LEAST_TEXT, lengths[page]))
+
+
+def _dealt(pages: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
+    endless = cycle(pages[: BLOCKS * size])
+    return tuple(tuple(islice(endless, size)) for _ in range(BLOCKS))
 
 
 def _variants(space: Space, base: Variant, knob: Knob) -> dict[Setting, Variant]:
@@ -195,87 +287,3 @@ def _condition(base: Variant, variant: Variant) -> dict[str, Setting]:
         for name, value in variant.settings.items()
         if name in base.settings and repr(base.settings[name]) != repr(value)
     }
-
-
-class _Beside:
-    """The base, open, and the pages that it and each alternative read. Use as a context manager."""
-
-    def __init__(self, bench: Bench, base: Variant, size: int, folder: Path) -> None:
-        self.base = base
-        self.texts: dict[str, str] = {}
-        """What the base read, by page id."""
-        self._bench, self._folder = bench, folder
-        self._draw = random.Random(f"{bench.seed}/probe")
-        order = self._draw.sample(range(len(bench.pages)), min(len(bench.pages), BLOCKS * size))
-        pages = cycle(order)
-        self._blocks = [list(islice(pages, size)) for _ in range(BLOCKS)]
-        self._opened = 0
-        self._session = Session(base, bench.pages, folder / "base", bench.machine, sample_counters=False)
-
-    def __enter__(self) -> "_Beside":
-        try:
-            self._session.start(self._blocks[0][:1], OPEN_S)
-        except BaseException:
-            self._session.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._session.close()
-
-    def copy(self) -> Reading:
-        """The base beside itself. Raises TrialFailedError."""
-        outcome = self.read(self.base)
-        if isinstance(outcome, Failure):
-            raise TrialFailedError(outcome)
-        return outcome
-
-    def read(self, variant: Variant) -> Reading | Failure:
-        """All blocks with `variant` in a fresh process beside the base. Raises TrialFailedError where that fails."""
-        self._opened += 1
-        folder = self._folder / f"{self._opened:02d}-{variant.id}"
-        ours: list[Block] = []
-        ratios = []
-        with Session(variant, self._bench.pages, folder, self._bench.machine) as session:
-            try:
-                session.start(self._blocks[0][:1], OPEN_S)
-            except TrialFailedError as failed:
-                return failed.failure
-            for block in self._blocks:
-                deadline_s = SLOWEST_PAGE_S * len(block)
-                base_first = self._draw.random() < 0.5
-                base = self._session.read(block, deadline_s) if base_first else None
-                try:
-                    ours.append(session.read(block, deadline_s))
-                except TrialFailedError as failed:
-                    return failed.failure
-                base = base or self._session.read(block, deadline_s)
-                self._remember(base)
-                ratios.append(math.log(base.wall_s / ours[-1].wall_s))
-        texts = {page.page_id: page.text for block in ours for page in block.pages}
-        return Reading(texts, tuple(ratios), rss_peak_mib(session.measurement().samples))
-
-    def _remember(self, block: Block) -> None:
-        for page in block.pages:
-            self.texts.setdefault(page.page_id, page.text)
-
-
-class _Clock:
-    """The budget, in seconds, and what a step of the work costs of it."""
-
-    def __init__(self, budget_s: float) -> None:
-        self._ends = time.perf_counter() + budget_s
-        self._costs: list[float] = []
-
-    def allows(self, steps: int = 1) -> bool:
-        """Whether so many steps more would end within the budget if each took as long as most so far."""
-        expected_s = median(self._costs) if self._costs else 0.0
-        return time.perf_counter() + steps * expected_s <= self._ends
-
-    def time(self, step: Callable[[], _T]) -> _T:
-        """Run a step of the work, and remember what it cost."""
-        began = time.perf_counter()
-        try:
-            return step()
-        finally:
-            self._costs.append(time.perf_counter() - began)

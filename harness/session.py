@@ -1,9 +1,9 @@
 """The process boundary: an engine in processes of its own, with deadlines, from the parent's side.
 
 A session starts `replicas` workers in one process group, deals pages to whichever is free, at once or as they
-arrive, and kills the whole group when a deadline passes or the session closes. Everything that crosses is a JSON
-line; a worker that dies is noticed by the end of its pipe. Failures are raised as `TrialFailedError`, which
-carries the value.
+arrive, and kills the whole group, and what has left it, when a deadline passes or the session closes. Everything
+that crosses is a JSON line; a worker that dies is noticed by the end of its pipe. Failures are raised as
+`TrialFailedError`, which carries the value.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ from typing import IO, Any, NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from engines.interface import Machine
-from harness import environments
+from harness import descendants, environments
 from harness.acting import refuse_copying
 from harness.counters import CounterSampler
 from harness.data import PageRef
 from harness.energy import EnergyMeter
 from harness.serving import Serving
-from harness.values import Block, CounterSample, Failure, FailureKind, Measurement, PageRecord, Variant
+from harness.values import Block, CounterSample, Fact, Failure, FailureKind, Measurement, PageRecord, Variant
 
 _STDERR_TAIL_LINES = 20
 _STDERR_TAIL_BYTES = 8192
@@ -137,6 +137,7 @@ class Session:
         interpreter: Path | None = None,
     ) -> None:
         self._interpreter = interpreter
+        self._mark = descendants.marked()
         self._machine = machine
         self._sample_counters = sample_counters
         self._folder = folder
@@ -148,6 +149,8 @@ class Session:
         self._blocks: list[Block] = []
         self._cold_start_s = 0.0
         self._build_s = 0.0
+        self._cold_facts: dict[int, dict[str, float]] = {}
+        self._facts: dict[int, dict[str, float]] = {}
         self._sampler: CounterSampler | None = None
         self._samples: tuple[CounterSample, ...] = ()
         self._absent: dict[str, str] = {}
@@ -202,6 +205,7 @@ class Session:
         self._collect([deque() for _ in self._workers], began + deadline_s, "open")
         records = self._collect([deque(warmup) for _ in self._workers], began + deadline_s, "warm-up")
         self._cold_start_s = time.perf_counter() - began
+        self._cold_facts = dict(self._facts)
         self._refuse_all_errors(records, "warm-up")
 
     def read(self, indices: Sequence[int], deadline_s: float) -> Block:
@@ -285,7 +289,7 @@ class Session:
         return served.records
 
     def close(self) -> None:
-        """End the workers, gently where they listen, and kill what is left of their process group."""
+        """End the workers, gently where they listen, and kill what is left of what they started."""
         if self._sampler is not None:
             self._sampler.__exit__(None, None, None)
             self._samples, self._absent = self._sampler.samples, dict(self._sampler.absent)
@@ -311,9 +315,10 @@ class Session:
         self._workers = []
 
     def kill(self) -> None:
-        """Kill the whole process group at once."""
+        """Kill the whole process group at once, then what has left it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._workers[0].process.pid, signal.SIGKILL)
+        descendants.kill(self._mark, _GRACE_S)
 
     def peak_rss_mib(self) -> float | None:
         """The sum of the replicas' largest resident sets so far, in MiB; None where the kernel does not say."""
@@ -324,12 +329,17 @@ class Session:
     def _environment(self) -> dict[str, str]:
         # Modules of this environment on PYTHONPATH would hide those of another.
         hidden = {"PYTHONPATH"} if self._interpreter else set()
-        return {name: value for name, value in os.environ.items() if name not in hidden}
+        return {name: value for name, value in os.environ.items() if name not in hidden} | self._mark
 
     def measurement(self) -> Measurement:
         """What was measured so far. Counters are complete once the session is closed."""
         return Measurement(
-            self._cold_start_s, tuple(self._blocks), self._samples, self._absent, build_s=self._build_s
+            self._cold_start_s,
+            tuple(self._blocks),
+            self._samples,
+            self._absent,
+            build_s=self._build_s,
+            facts=_facts(self._cold_facts, self._facts),
         )
 
     def _refuse_all_errors(self, records: Sequence[tuple[int, PageRecord]], stage: str) -> None:
@@ -370,6 +380,7 @@ class Session:
                         else:
                             worker.window = message.get("ready", worker.window)
                             self._build_s = max(self._build_s, message.get("build_s", 0.0))
+                            self._facts[self._workers.index(worker)] = message.get("facts", {})
                             selector.unregister(worker.answers)
         return records
 
@@ -426,3 +437,21 @@ def _exit_code(pid: int, flags: int) -> int | None:
     if ended is None:
         return None
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def _facts(
+    cold: Mapping[int, Mapping[str, float]], now: Mapping[int, Mapping[str, float]]
+) -> dict[str, Fact]:
+    """Totals by replica, then and now, as what was counted before and since."""
+
+    def before(replica: int, name: str) -> float:
+        return cold.get(replica, {}).get(name, 0.0)
+
+    replicas = sorted(now)
+    return {
+        name: Fact(
+            tuple(before(replica, name) for replica in replicas),
+            tuple(now[replica].get(name, 0.0) - before(replica, name) for replica in replicas),
+        )
+        for name in sorted({name for totals in now.values() for name in totals})
+    }

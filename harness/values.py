@@ -109,6 +109,16 @@ class CounterSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that an engine counts, such as `recompilations`: a number for each replica."""
+
+    cold: tuple[float, ...]
+    """Until the end of the warm-up."""
+    steady: tuple[float, ...]
+    """Since then, while pages were measured."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """Raw facts of one trial that succeeded."""
 
@@ -120,6 +130,8 @@ class Measurement:
     """Counters that could not be read, with the reason."""
     build_s: float = 0.0
     """Of the cold start: making models that later starts find in the cache."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """What the engine counted, by name."""
 
     @property
     def pages(self) -> tuple[PageRecord, ...]:

@@ -54,7 +54,7 @@ def main(spec_path: str, number: int) -> int:
             )
             _send(answers, {"ready": pipeline.window, "build_s": timer.take().get("build", 0.0)})
             stage = "read"
-            while _serve_block(pipeline, answers):
+            while _serve_block(pipeline, timer, answers):
                 pass
     except UnsupportedError as error:
         return _fail(answers, FailureKind.UNSUPPORTED, stage, str(error))
@@ -70,7 +70,7 @@ def main(spec_path: str, number: int) -> int:
     return 0
 
 
-def _serve_block(pipeline: Pipeline, answers: IO[str]) -> bool:
+def _serve_block(pipeline: Pipeline, timer: StageTimer, answers: IO[str]) -> bool:
     """Read dealt pages until the block ends; False once stdin has ended."""
     commands = iter(sys.stdin.readline, "")
     alive = False
@@ -87,7 +87,7 @@ def _serve_block(pipeline: Pipeline, answers: IO[str]) -> bool:
     for index, record in pipeline.read(dealt()):
         _send(answers, {"page": index, "record": asdict(record)})
     if alive:
-        _send(answers, {"done": True})
+        _send(answers, {"done": True, "facts": timer.facts()})
     return alive
 
 

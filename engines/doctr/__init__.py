@@ -98,6 +98,7 @@ def predictor_of(settings: Settings, device: str, timer: StageTimer, *, pretrain
     detect, recognise = predictor.det_predictor, predictor.reco_predictor
     detect.model = pytorch.compiled(detect.model, settings, "det")
     recognise.model = pytorch.compiled(recognise.model, settings, "rec")
+    pytorch.watch(settings, timer)
     detect.forward = mindee.timed(detect.forward, timer, "detect")
     recognise.forward = mindee.timed(recognise.forward, timer, "recognise")
     return predictor

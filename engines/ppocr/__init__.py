@@ -1,17 +1,30 @@
 """PP-OCR with a runtime of its own choice for each stage."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from engines import pytorch
 from engines.interface import Layer, Machine, Page, Reader, Settings, StageTimer, UnsupportedError
 from engines.ppocr.download import fetch
 from engines.ppocr.knobs import knobs
 from engines.ppocr.models import checksums
+from engines.ppocr.runtimes import RUNTIMES
 
-__all__ = ["calibrate", "checksums", "fetch", "knobs", "layers", "open", "packages", "summary", "unusable"]
+__all__ = [
+    "absent",
+    "calibrate",
+    "checksums",
+    "fetch",
+    "knobs",
+    "layers",
+    "open",
+    "packages",
+    "summary",
+    "unusable",
+]
 
 _MODULES = {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime", "openvino": "openvino", "cv2": "rapidocr"}
 
@@ -36,6 +49,12 @@ def unusable(machine: Machine) -> str | None:
     """None where it can run here, else the reason and the remedy in one sentence."""
     missing = sorted({package for module, package in _MODULES.items() if find_spec(module) is None})
     return f"not installed: {', '.join(missing)}; run `pip install {' '.join(missing)}`" if missing else None
+
+
+def absent(machine: Machine) -> Mapping[str, str]:
+    """Runtimes that cannot run here, with the reason and the remedy."""
+    reasons = {name: runtime.absence(machine) for name, runtime in RUNTIMES.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def calibrate(pages: Iterable[Page]) -> Settings:
@@ -80,6 +99,8 @@ def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]
         # OpenCV has a thread pool of its own, which would otherwise take every core for resizing.
         cv2.setNumThreads(int(settings["det_threads"]))
     try:
-        yield PpocrReader(settings, device, timer)
+        reader = PpocrReader(settings, device, timer)
+        pytorch.watch(settings, timer)
+        yield reader
     finally:
         cv2.setNumThreads(threads)

@@ -181,6 +181,10 @@ def summary(
         "bottleneck": {"resource": bound.resource, "sentence": bound.sentence},
         "cold_start_s": measurement.cold_start_s,
         "build_s": measurement.build_s,
+        "facts": {
+            name: {"cold": list(fact.cold), "steady": list(fact.steady)}
+            for name, fact in measurement.facts.items()
+        },
         "cautions": [caution.sentence for caution in cautions(machine)],
     }
 
@@ -300,6 +304,9 @@ def _say(document: dict[str, Any]) -> None:
     table.add_row("bound by", document["bottleneck"]["sentence"])
     built = f", {document['build_s']:.2f} s of it building models" if document["build_s"] else ""
     table.add_row("cold start", f"{document['cold_start_s']:.2f} s{built}")
+    for name, fact in document["facts"].items():
+        told = f"{max(fact['cold']):.6g} until warm, {max(fact['steady']):.6g} since"
+        table.add_row(name, f"{told} (the most of any replica)" if len(fact["cold"]) > 1 else told)
     for caution in document["cautions"]:
         table.add_row("caution", caution)
     for page in document["failed_pages"]:

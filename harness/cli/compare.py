@@ -76,7 +76,11 @@ def compare(
 
 def _side(text: str, device: str, machine: Machine) -> Variant:
     path = Path(text)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
+    try:
+        is_config = path.suffix in {".yaml", ".yml"} or path.is_file()
+    except OSError:  # a variant may be longer than any file's name
+        is_config = False
+    if is_config:
         config = read_config(path)
         return Space.of(config.engine, config.device, machine).suggested(config.settings)
     return parse_variant(text, device, machine)

@@ -32,14 +32,14 @@ def doctor_knobs(
     console = stderr()
     loaded = load_data(data, None, console)
     found: Sequence[Liveness] = []
-    heard: list[Liveness] = []
+    heard: dict[str, Liveness] = {}
     with (
         tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch,
         console.status("measuring the base beside itself") as status,
     ):
 
         def progress(life: Liveness) -> None:
-            heard.append(life)
+            heard[life.knob] = life
             status.update("measuring the next setting")
             console.print(f"{life.knob}: {says(life)}", markup=False, soft_wrap=True)
 
@@ -48,7 +48,7 @@ def doctor_knobs(
             idle = untriable(space, loaded.pages)
             found = probe(bench, space, base, budget_s=budget_s, idle=idle, progress=progress)
         except KeyboardInterrupt:
-            found = heard
+            found = list(heard.values())
             console.print("[yellow]interrupted[/]: what was tried until then follows")
         except TrialFailedError as failed:
             console.print(
@@ -112,9 +112,11 @@ def _say(found: Sequence[Liveness]) -> None:
 
 
 def _step(step: Step) -> str:
-    if step.failure or step.speedup is None:
+    if step.failure:
         return f"{step.value}: {step.failure}"
     ratio = step.speedup
+    if ratio is None:
+        return f"{step.value}: {step.pages_changed} pages, time and memory not compared"
     memory = "" if step.memory_mib is None else f", {step.memory_mib:+.0f} MiB"
     return (
         f"{step.value}: {ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f}){memory}, "

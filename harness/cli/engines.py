@@ -1,10 +1,11 @@
 """`tune engines`: which engines are usable here, and what can be set on them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from engines import registry
 from engines.interface import UnsupportedError
 from harness import environments
 from harness.cli.arguments import seconds
@@ -69,7 +70,7 @@ def _fetch(name: str) -> int:
 
 def _list(json: bool) -> int:
     machine = detect()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in environments.names():
         engine = environments.find(name, machine)
         python = environments.interpreter(name)
@@ -78,6 +79,7 @@ def _list(json: bool) -> int:
                 "engine": name,
                 "summary": engine.summary(),
                 "unusable": engine.unusable(machine),
+                "absent": dict(registry.absent(engine, machine)),
                 "versions": environments.versions_of(engine),
                 "python": str(python) if python else None,
             }
@@ -92,6 +94,9 @@ def _list(json: bool) -> int:
     table = Table("engine", "here", "what it is", box=None, pad_edge=False)
     for row in rows:
         state = f"[red]no:[/] {escape(str(row['unusable']))}" if row["unusable"] else "[green]usable[/]"
+        if not row["unusable"]:
+            for part, reason in row["absent"].items():
+                state += f"\n[yellow]{escape(part)}:[/] {escape(reason)}"
         if row["python"]:
             state += f" [dim](under {escape(str(row['python']))})[/]"
         table.add_row(str(row["engine"]), state, escape(str(row["summary"])))

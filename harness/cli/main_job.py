@@ -47,7 +47,7 @@ def run(request: Request) -> int:
     device = resolve_device(request.device, machine)
     _check_objective(request, device, machine)
     space = Space.of(request.engine, device, machine)
-    experiment = read_experiment(request.engine, machine).for_knobs(space.by_name)
+    experiment = read_experiment(request.engine, device, machine).for_knobs(space.by_name)
     guess = suggestion(rule_for(machine, available_memory_gib()), space.by_name)
     loaded = load_data(request.data, request.profile, console)
     traits = Traits.of(loaded.pages)

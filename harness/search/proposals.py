@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -247,7 +248,9 @@ def _restricted(knob: Knob, experiment: Experiment) -> Knob:
     if not admitted:
         return knob
     if isinstance(knob.domain, Choice):
-        return replace(knob, domain=replace(knob.domain, values=tuple(admitted)))
+        # An open choice admits any text: what is not offered here must at least be a file or folder.
+        here = [v for v in admitted if v in knob.domain.values or Path(str(v)).expanduser().exists()]
+        return replace(knob, domain=replace(knob.domain, values=tuple(here or [knob.default])))
     numbers = sorted(value for value in admitted if not isinstance(value, str))
     return replace(knob, domain=replace(knob.domain, values=tuple(numbers)))
 

@@ -81,7 +81,22 @@ def stages(run: Run) -> Sequence[Block]:
             f"{says} Stages may run side by side on several cores.",
         ),
         Folded("The stage times as a table", [Table("Milliseconds of work per page", columns, rows)]),
+        *_facts(run),
     ]
+
+
+def _facts(run: Run) -> Sequence[Block]:
+    """What the engines counted, the most of any replica: until warm, and while pages were measured."""
+    rows = [
+        Row((side, clean(name).replace("_", " "), number(max(fact.cold)), number(max(fact.steady))))
+        for side, trial in run.sides.items()
+        if trial.measurement
+        for name, fact in trial.measurement.facts.items()
+    ]
+    if not rows:
+        return []
+    columns = [text("Variant"), text("Counted"), num("Until warm"), num("While measured")]
+    return [Table("What the engine counted, the most of any replica", columns, rows)]
 
 
 def counters(run: Run) -> Sequence[Block]:

@@ -18,7 +18,7 @@ from tests.bench.slope import EVERY
 PAGES = int(os.environ.get("OCR_TUNE_SLOPE_PAGES", "0"))
 MOST_MIB = 1.0
 MACHINE = detect()
-EMITTED: dict[str, Setting] = {**read_experiment("ppocr", MACHINE).start[0], "replicas": 1}
+EMITTED: dict[str, Setting] = {**read_experiment("ppocr", "cpu", MACHINE).start[0], "replicas": 1}
 """What a search begins with, and most often ends near, in one process."""
 
 

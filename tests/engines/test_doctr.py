@@ -1,5 +1,6 @@
 """The adapter, with random weights where the library's own are not on this machine."""
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def test_pages_become_lines_with_boxes_and_stages() -> None:
     assert len(texts) == 2
     assert all(line.text.strip() and line.box for text in texts for line in text.lines)
     assert {"detect", "recognise", "crop", "postprocess"} <= set(timer.take())
+
+
+@needs_doctr
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+def test_compilations_are_counted_where_a_model_is_compiled() -> None:
+    names = {"det_arch": "fast_tiny", "reco_arch": "crnn_mobilenet_v3_small"}
+    counted = []
+    for mode in ("off", "default"):
+        timer = StageTimer()
+        settings = complete(adapter.knobs(MACHINE), **names, rec_compile=mode)
+        with pytorch.quiet():
+            adapter.predictor_of(settings, "cpu", timer, pretrained=False)
+        counted.append(set(timer.facts()))
+    assert counted == [set(), {"compile_s", "compiled_graphs", "recompilations", "graph_breaks"}]
 
 
 @needs_doctr

@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 
 from engines import easyocr as adapter
 from engines import pytorch, weights
-from engines.interface import Gpu, Machine, StageTimer, UnsupportedError
+from engines.interface import Gpu, Machine, Setting, StageTimer, UnsupportedError
 from tests.engines.support import LETTER, MACHINE, complete, drawn, loaded, read, words
 
 pytestmark = pytest.mark.skipif(
@@ -113,8 +113,12 @@ def test_other_precision_and_workers_read_the_same_words(changes: dict[str, Any]
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
 def test_a_compiled_recogniser_reads_the_same_words() -> None:
     page = drawn("letter", *LETTER)
-    (text,) = read("easyocr", [page], quantize=False, rec_compile="default", rec_dynamic="yes")
+    changes: dict[str, Setting] = {"quantize": False, "rec_compile": "default", "rec_dynamic": "yes"}
+    timer = StageTimer()
+    with adapter.open(complete(adapter.knobs(MACHINE), **changes), "cpu", timer) as reader:
+        (text,) = reader.read([page])
     assert words(text.text) == words(" ".join(LETTER))
+    assert timer.facts()["compiled_graphs"] >= 1
 
 
 def test_settings_without_effect_are_left_out() -> None:

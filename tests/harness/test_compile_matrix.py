@@ -1,11 +1,14 @@
 """Compile matrices of an engine that does what its models are called, in processes of its own."""
 
 import json
+import os
 import venv
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from harness import compile_matrix as matrices
@@ -89,19 +92,17 @@ def test_what_hangs_is_ended_with_all_its_processes(site: Path) -> None:
     hung = site / "hung"
     if hung.exists():  # a machine that is busy may not have come so far
         group = int(hung.read_text())
-        members = [
-            process
-            for process in Path("/proc").glob("[0-9]*/stat")
-            if _fields(process)[2] == str(group) and _fields(process)[0] != "Z"
-        ]
-        assert members == []
+        _, alive = psutil.wait_procs(_members(group), timeout=10)
+        assert not alive
 
 
-def _fields(stat: Path) -> list[str]:
-    try:
-        return stat.read_text().rpartition(")")[2].split()
-    except OSError:
-        return ["Z", "", ""]
+def _members(group: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == group:
+                found.append(process)
+    return found
 
 
 def test_the_command_goes_on_where_it_was_interrupted(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -191,6 +191,7 @@ def test_what_an_engine_offers_survives_the_way_through_json(name: str) -> None:
         repr((k.default, k.domain.values)) for k in knobs
     ]
     assert read.unusable == engine.unusable(MACHINE)
+    assert read.absent == registry.absent(engine, MACHINE)
 
 
 def test_the_list_of_engines_names_their_interpreters(
@@ -202,6 +203,7 @@ def test_the_list_of_engines_names_their_interpreters(
     assert rows["old"]["python"] == str(interpreters["old"])
     assert rows["old"]["versions"]["clashing"] == "1.0"
     assert rows["tesseract"]["python"] is None
+    assert rows["ppocr"]["absent"] == registry.absent(registry.load("ppocr"), detect())
 
 
 def test_a_tuned_config_of_such_an_engine_is_not_opened_in_this_process(

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.interface import Line, Setting
@@ -89,6 +89,7 @@ def test_memory_is_judged_by_the_spread_of_the_copies() -> None:
     assert judge(2, reading(rss=520), TEXTS, known).effects == (Effect.MEMORY,)
 
 
+@settings(deadline=None)  # the first call loads scipy
 @given(st.integers(0, 10_000))
 def test_a_setting_that_does_nothing_is_seldom_said_to_change_the_time(seed: int) -> None:
     # By the band of the copies and the interval of the reading together: fewer than one in twenty, over seeds.
@@ -106,6 +107,7 @@ def test_failures_are_told_only_where_no_value_could_be_read() -> None:
     assert life(failed) is Life.FAILED
     assert life(failed, dead) is Life.DEAD
     assert life() is Life.UNTESTED
+    assert life(Step(3)) is Life.UNCLEAR  # the same text, nothing else compared
 
 
 def trial(

@@ -35,6 +35,7 @@ from harness.machine import (
 GPU = Gpu(0, "NVIDIA H200", 143771, "570.1")
 PLAIN = Machine("Some CPU", cores=4, memory_mib=16000)
 WITH_GPUS = replace(PLAIN, gpus=(GPU, replace(GPU, index=1)))
+MAC = replace(PLAIN, system="darwin")
 QUIET = Load(0.1, "performance", 50.0, 0.0, 0, 0)
 V1 = "31 23 0:28 {top} {at} rw,relatime - cgroup cgroup rw,{controller}"
 V2 = "31 23 0:28 {top} {at} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -187,6 +188,7 @@ def test_an_arm_processor_without_a_model_name_still_has_flags(tmp_path: Path) -
 def test_devices_are_the_processor_and_each_gpu() -> None:
     assert available_devices(PLAIN) == ("cpu",)
     assert available_devices(WITH_GPUS) == ("cpu", "cuda:0", "cuda:1")
+    assert available_devices(MAC) == ("cpu", "mps")
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,8 @@ def test_devices_are_the_processor_and_each_gpu() -> None:
         ("cuda", WITH_GPUS, "cuda:0"),
         ("cuda:1", WITH_GPUS, "cuda:1"),
         ("cpu", WITH_GPUS, "cpu"),
+        ("mps", MAC, "mps"),
+        ("auto", MAC, "cpu"),
     ],
 )
 def test_a_device_is_resolved(name: str, machine: Machine, device: str) -> None:
@@ -209,6 +213,7 @@ def test_a_device_is_resolved(name: str, machine: Machine, device: str) -> None:
         ("cuda:0", PLAIN, "not on this machine .*use --device cpu"),
         ("cuda:7", WITH_GPUS, "unknown device 'cuda:7': did you mean 'cuda:[01]'"),
         ("cpuu", PLAIN, "did you mean 'cpu'"),
+        ("mps", PLAIN, "unknown device 'mps'"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused_with_a_remedy(

@@ -29,7 +29,7 @@ def probed(folder: Path, budget_s: float, **settings: Setting) -> dict[str, Live
 
 
 def test_each_knob_is_known_by_what_it_does(scripted: str, tmp_path: Path) -> None:
-    found = probed(tmp_path, 120, page_ms=20)
+    found = probed(tmp_path, 600, page_ms=20)
     assert set(found) == ALL
     assert Effect.TIME in found["page_ms"].effects
     assert Effect.TEXT in found["garbled_pct"].effects
@@ -52,11 +52,20 @@ def test_each_knob_is_known_by_what_it_does(scripted: str, tmp_path: Path) -> No
     assert 1.4 < speedup.value < 2.6
 
 
+def test_a_short_budget_tells_by_one_page_what_changes_the_text(scripted: str, tmp_path: Path) -> None:
+    found = probed(tmp_path, 20, page_ms=500)
+    for name in ("garbled_pct", "grey"):
+        assert found[name].effects == (Effect.TEXT,)
+        assert [(step.pages_changed, step.speedup) for step in found[name].steps] == [(1, None)]
+    assert found["page_ms"].life is Life.UNTESTED
+    assert "it takes about" in found["page_ms"].untested
+
+
 def test_what_the_budget_did_not_reach_is_said_to_be_untested(scripted: str, tmp_path: Path) -> None:
     found = probed(tmp_path, 0.2, page_ms=20)
     assert set(found) == ALL
     assert {(life.life, life.untested) for life in found.values() if life.knob not in IDLE} == {
-        (Life.UNTESTED, "budget")
+        (Life.UNTESTED, "the budget ended before it was judged")
     }
 
 

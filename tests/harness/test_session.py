@@ -1,5 +1,6 @@
 """The process boundary, with an engine that fails as it is told."""
 
+import os
 import time
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def test_building_is_told_apart_from_the_rest_of_the_cold_start(scripted: str, t
     assert not any("build" in page.stage_s for page in block.pages)
 
 
+def test_what_an_engine_counts_is_told_apart_by_warm_up_and_replica(scripted: str, tmp_path: Path) -> None:
+    with session(tmp_path, replicas=2) as running:
+        running.start([0], 30.0)
+        running.read([0, 1, 2, 3], 30.0)
+        running.read([1, 2], 30.0)
+    counted = running.measurement().facts["pages_read"]
+    assert list(counted.cold) == [1, 1]
+    assert sum(counted.steady) == 6
+
+
 def test_a_crash_keeps_the_last_lines_that_the_engine_printed(scripted: str, tmp_path: Path) -> None:
     assert any("Segmentation fault" in line for line in failure(tmp_path, fault="segfault").stderr_tail)
 
@@ -78,12 +89,54 @@ def test_a_hang_is_killed_at_its_deadline(scripted: str, tmp_path: Path, fault: 
 
 
 def test_grandchildren_do_not_outlive_a_session(scripted: str, tmp_path: Path) -> None:
+    before = {*psutil.Process().children(recursive=True)}
     with session(tmp_path, fault="grandchild") as running:
         running.start([0], 30.0)
-        family = psutil.Process().children(recursive=True)
+        family = {*psutil.Process().children(recursive=True)} - before
         assert any("time.sleep(3600)" in " ".join(process.cmdline()) for process in family)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
+
+
+def servers() -> list[psutil.Process]:
+    """What the scripted engine has started to outlive it."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "time.sleep(3601)" in " ".join(process.info["cmdline"] or ())
+    ]
+
+
+def test_a_detached_server_does_not_outlive_a_session(scripted: str, tmp_path: Path) -> None:
+    before = {*servers()}
+    with session(tmp_path, fault="server") as running:
+        running.start([0], 30.0)
+        (server,) = {*servers()} - before
+        assert server not in psutil.Process().children(recursive=True)
+        assert os.getsid(server.pid) == server.pid
+    _, alive = psutil.wait_procs([server], timeout=10)
+    assert not alive
+
+
+def test_a_detached_server_does_not_outlive_a_deadline(scripted: str, tmp_path: Path) -> None:
+    before = {*servers()}
+    with session(tmp_path, fault="server_and_hang") as running:
+        running.start([], 30.0)
+        (server,) = {*servers()} - before
+        with pytest.raises(TrialFailedError, match="its deadline"):
+            running.read([0], 0.1)
+        _, alive = psutil.wait_procs([server], timeout=10)
+    assert not alive
+
+
+def test_a_session_spares_the_servers_of_another(scripted: str, tmp_path: Path) -> None:
+    before = {*servers()}
+    with session(tmp_path / "a", fault="server") as first:
+        first.start([0], 30.0)
+        (kept,) = {*servers()} - before
+        with session(tmp_path / "b", fault="server") as second:
+            second.start([0], 30.0)
+        assert {*servers()} - before == {kept}
 
 
 def test_what_a_library_prints_is_no_answer(scripted: str, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ FAULTS = (
     "one_text_too_few",
     "wrong_type",
     "grandchild",
+    "server",
+    "server_and_hang",
     "chatter",
     "needs_small_calls",
     "always_out_of_memory",
@@ -98,7 +100,15 @@ def open(settings: Settings, device: str, timer: StageTimer) -> Iterator[Reader]
         os.write(1, b"straight to descriptor 1\n")
     if fault == "grandchild":
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    if fault in {"server", "server_and_hang"}:
+        _start_server()
     yield _Reader(settings, timer)
+
+
+def _start_server() -> None:
+    """A process in a session of its own whose parent has gone, as servers are started that shall outlive it."""
+    detached = "import os; os.fork() and os._exit(0); os.setsid(); import time; time.sleep(3601)"
+    subprocess.run([sys.executable, "-c", detached], stdout=subprocess.DEVNULL, check=True)
 
 
 class _Reader:
@@ -106,9 +116,12 @@ class _Reader:
         self._settings = settings
         self._timer = timer
         self._fault = str(settings["fault"])
+        self._pages = 0
+        timer.watch(lambda: {"pages_read": self._pages})
 
     def read(self, pages: Sequence[Page]) -> Sequence[PageText]:
         self._misbehave(pages)
+        self._pages += len(pages)
         factor = 0.5 if self._settings.get("boost") else 1.0
         with self._timer.stage("recognise"):
             time.sleep(factor * float(self._settings["page_ms"]) / 1000 * len(pages))
@@ -122,7 +135,7 @@ class _Reader:
             ctypes.string_at(0)
         if self._fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if self._fault == "hang":
+        if self._fault in {"hang", "server_and_hang"}:
             time.sleep(3600)
         if self._fault == "wrong_type":
             self._garbled = lambda text: None  # type: ignore[method-assign,assignment,return-value]

@@ -47,6 +47,13 @@ class Runtime(Protocol):
     FORMAT: str
     """Format of the model files that it reads; see `engines.ppocr.models`."""
 
+    def absence(self, machine: Machine) -> str | None:
+        """Why it, or its part for the GPUs of `machine`, cannot run here, with the remedy; None where it can.
+
+        Imports nothing heavy.
+        """
+        ...
+
     def knobs(self, prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
         """What this runtime can be told for one stage; `prefix` begins the names."""
         ...

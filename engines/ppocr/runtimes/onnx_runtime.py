@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,19 @@ GRAPH_LEVELS = {
 _MAX_GRAPHS = 64
 """Shapes that are captured as a CUDA graph. Each keeps its buffers for good; the others run uncaptured."""
 _UNCAPTURED = "-1"
+_REMEDY = "run `pip uninstall onnxruntime` and then `pip install onnxruntime-gpu`"
+
+
+def absence(machine: Machine) -> str | None:
+    """Why it cannot run here; where there is a GPU, why it cannot run there."""
+    if find_spec("onnxruntime") is None:
+        return "not installed; run `pip install onnxruntime`"
+    if machine.gpus:
+        try:
+            version("onnxruntime-gpu")
+        except PackageNotFoundError:
+            return f"on the CPU only, for this build has no CUDA; {_REMEDY}"
+    return None
 
 
 def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
@@ -190,5 +205,5 @@ def _require(provider: str, device: str) -> None:
     if provider not in ort.get_available_providers():
         raise UnsupportedError(
             f"this ONNX Runtime has no {provider}, so it cannot run on {device} as set; "
-            "run `pip uninstall onnxruntime` and then `pip install onnxruntime-gpu`, or choose --device cpu"
+            f"{_REMEDY}, or choose --device cpu"
         )

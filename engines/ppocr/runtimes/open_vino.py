@@ -1,6 +1,7 @@
 """OpenVINO on the CPU."""
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from engines.ppocr.runtimes.session import Result, Session, Tensor
 
 FORMAT = "onnx"
 PRECISIONS = ("f32", "bf16", "f16")
+
+
+def absence(machine: Machine) -> str | None:
+    """Why it cannot run here; where there is a GPU, why it cannot run there."""
+    if find_spec("openvino") is None:
+        return "not installed; run `pip install openvino`"
+    return "on the CPU only: set det_device=cpu or rec_device=cpu for its stage" if machine.gpus else None
 
 
 def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:

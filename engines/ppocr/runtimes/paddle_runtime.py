@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,13 @@ from engines.ppocr.runtimes.session import Session, Tensor
 FORMAT = "paddle"
 WEIGHTS = ".pdiparams"
 _GPU_POOL_MIB = 512
+_REMEDY = "run `pip install paddlepaddle`, best in an environment of its own"
+
+
+def absence(machine: Machine) -> str | None:
+    """Why it cannot run here."""
+    del machine  # a CPU is enough; whether it has CUDA only Paddle itself can tell
+    return f"not installed; {_REMEDY}" if find_spec("paddle") is None else None
 
 
 def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
@@ -49,10 +57,7 @@ class PaddleSession(Session):
                 import paddle
                 from paddle import inference
         except ImportError as error:
-            raise UnsupportedError(
-                "the runtime paddle needs paddlepaddle: run `pip install paddlepaddle`, "
-                "best in an environment of its own"
-            ) from error
+            raise UnsupportedError(f"the runtime paddle needs paddlepaddle: {_REMEDY}") from error
         config = inference.Config(str(network), str(weights))
         config.disable_glog_info()
         if device == "cpu":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ _SMALL_DETECTOR = (
     ((3, 192, 384, 2, False), (3, 384, 384, 1, True), (3, 384, 384, 1, False)),
 )
 _RECOGNITION_HEAD = "head.head.weight"
+_MODULES = ("torch", "transformers", "safetensors")
+_REMEDY = "run `pip install 'ocr-tune[torch]'`"
+
+
+def absence(machine: Machine) -> str | None:
+    """Why it cannot run here."""
+    del machine  # a CPU is enough; whether it has CUDA only PyTorch itself can tell
+    missing = [module for module in _MODULES if find_spec(module) is None]
+    return f"not installed: {', '.join(missing)}; {_REMEDY}" if missing else None
 
 
 def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
@@ -60,6 +70,14 @@ def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
             when,
             changes_text=True,
         )
+        yield Knob(
+            f"{prefix}_pinned",
+            stage,
+            Choice((False, True)),
+            False,
+            "copy batches to the GPU from memory that is never swapped",
+            when,
+        )
 
 
 def open(path: Path, options: Settings, device: str) -> Session:
@@ -81,17 +99,18 @@ class TorchSession(Session):
             from safetensors.torch import load_file
         except ImportError as error:
             raise UnsupportedError(
-                "the runtime torch needs torch, transformers and safetensors: run `pip install 'ocr-tune[torch]'`"
+                f"the runtime torch needs torch, transformers and safetensors: {_REMEDY}"
             ) from error
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise UnsupportedError(f"PyTorch {torch.__version__} finds no CUDA here; choose --device cpu")
+        if device == "mps" and not torch.backends.mps.is_available():
+            raise UnsupportedError(f"PyTorch {torch.__version__} finds no Metal here; choose --device cpu")
         if path.stat().st_size > _LIMIT_BYTES:
             raise UnsupportedError(f"{path} is larger than {_LIMIT_BYTES >> 20} MiB; it is no PP-OCR model")
         self._torch = torch
         self._device = device
         self._threads = int(options["threads"])
-        if options.get("tf32"):
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        self._tf32 = bool(options.get("tf32"))
         weights = load_file(path)
         with pytorch.quiet():
             model = _network(weights).eval()
@@ -102,6 +121,7 @@ class TorchSession(Session):
             f"model_{name}": options[name] for name in ("compile", "fullgraph", "dynamic") if name in options
         }
         self._model = pytorch.compiled(model, chosen, "model")
+        self._pinned = bool(options.get("pinned")) and device.startswith("cuda")
         self._precision = None if options["autocast"] == "off" else getattr(torch, str(options["autocast"]))
         self.metadata = {}
 
@@ -111,6 +131,8 @@ class TorchSession(Session):
         if self._threads and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)  # of the whole process: the stages take turns
         kind = self._device.partition(":")[0]
+        if kind == "cuda":  # of the whole process, too: each call says what it wants
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self._tf32
         with (
             pytorch.quiet(),
             pytorch.translated("ppocr"),
@@ -118,7 +140,7 @@ class TorchSession(Session):
             torch.autocast(kind, self._precision, enabled=self._precision is not None),
         ):
             pixels = torch.from_numpy(x)
-            if kind == "cuda":
+            if self._pinned:
                 pixels = pixels.pin_memory()
             pixels = pixels.to(self._device, non_blocking=True, memory_format=self._layout)
             output: Tensor = self._model(pixels).last_hidden_state.float().cpu().numpy()

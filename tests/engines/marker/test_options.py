@@ -12,12 +12,17 @@ from engines.interface import Gpu, Machine, Setting, StageTimer, UnsupportedErro
 from engines.marker import checkpoints, versions
 from engines.marker.knobs import SEPARATOR, configuration, environment
 from engines.marker.reader import split_pages
+from harness.data.resources import resource
+from harness.phases.applies import settings_on, unoffered
+from harness.phases.ladder import read_ladder
+from harness.space import Space
 from tests.engines.support import MACHINE, complete
 
 BEFORE = """
 class Settings(BaseSettings):
     FOUNDATION_MODEL_CHECKPOINT: str = "s3://text_recognition/2025_09_23"
     RECOGNITION_MODEL_CHECKPOINT: str = "s3://text_recognition/2025_09_23"
+    COMPILE_DETECTOR: bool = False
     COMPILE_LAYOUT: bool = False
     COMPILE_FOUNDATION: bool = False
     DETECTOR_BATCH_SIZE: Optional[int] = None
@@ -35,7 +40,8 @@ class Settings(BaseSettings):
     SURYA_INFERENCE_PARALLEL: Optional[int] = None
 """
 BUILDERS = {
-    BEFORE: "class LayoutBuilder:\n    layout_batch_size: Annotated[int, 'pages'] = None\n",
+    BEFORE: "class LayoutBuilder:\n    layout_batch_size: Annotated[int, 'pages'] = None\n"
+    "class OcrBuilder:\n    recognition_batch_size: Annotated[int, 'lines'] = None\n",
     AFTER: "class LayoutBuilder:\n    mode: Annotated[str, 'balanced or fast'] = 'balanced'\n",
 }
 Install = Callable[[str], None]
@@ -137,7 +143,7 @@ def test_settings_of_the_version_with_models_of_its_own(install: Install, tmp_pa
     assert not versions.serves_language_model()
     assert {"precision", "layout_batch_size", "compile_layout", "compile_recognition"} <= names()
     # It declares no such option, or marker overrules it.
-    assert not {"mode", "compile_detector", "det_batch_size", "layout_threads", "parallel_requests"} & names()
+    assert not {"mode", "compile_tables", "det_batch_size", "layout_threads", "parallel_requests"} & names()
     chosen = settings(layout_batch_size=8, compile_layout=True)
     assert configuration(chosen)["layout_batch_size"] == 8
     assert environment(chosen, "cuda:0") == {"TORCH_DEVICE": "cuda:0", "COMPILE_LAYOUT": "True"}
@@ -157,6 +163,28 @@ def test_settings_of_the_version_that_serves_a_language_model(install: Install, 
     assert told["FAST_LAYOUT_NUM_THREADS"] == "2"
     assert told["SURYA_INFERENCE_PARALLEL"] == "4"
     assert "FAST_LAYOUT_SERVER_MAX_BATCH" not in told
+
+
+@pytest.mark.parametrize(
+    ("version", "rungs"), [(BEFORE, {"fp16", "compile", "batch"}), (AFTER, {"fp16", "lighter-models"})]
+)
+def test_rungs_of_the_guide_set_what_the_version_offers(
+    version: str, rungs: set[str], install: Install, tmp_path: Path
+) -> None:
+    install(version)
+    bring_weights(tmp_path)
+    machine = Machine("test", cores=8, memory_mib=8192, gpus=(Gpu(0, "gpu", 8192, "1"),))
+    space = Space("marker", "cuda:0", adapter.knobs(machine))
+    ladder = read_ladder(resource("experiments/marker.yaml"))
+    ours = [rung for rung in ladder.rungs if "marker" in rung.settings]
+    offered = {rung.id for rung in ours if not unoffered(settings_on(rung, space, machine), space)}
+    assert offered == rungs | {"no-llm", "pdftext-workers"}
+    # Neither version has settings for these: the run says so.
+    assert {rung.id for rung in ours} - offered - {"fp16", "compile", "batch", "lighter-models"} == {
+        "device",
+        "mps-fallback-off",
+    }
+    assert all(space.admits(rung.given.get("marker", {})) for rung in ours)
 
 
 def test_the_language_model_of_others_is_off_unless_it_is_set(install: Install) -> None:

@@ -1,11 +1,12 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from engines import ppocr
-from engines.interface import Machine, Setting, StageTimer
+from engines.interface import Gpu, Machine, Setting, StageTimer
 from tests.engines.support import MACHINE
 
 KNOBS = {knob.name: knob for knob in ppocr.knobs(MACHINE)}
@@ -73,3 +74,12 @@ def test_threads_and_streams_follow_the_cores() -> None:
         knobs = {knob.name: knob for knob in ppocr.knobs(Machine("test", cores, 8192))}
         assert knobs["det_threads"].domain.values == knobs["rec_threads"].domain.values == threads
         assert knobs["rec_streams"].domain.values == streams
+
+
+def test_what_torch_does_on_a_gpu_only_is_offered_with_one_only() -> None:
+    def offered(machine: Machine) -> set[str]:
+        return {knob.name for knob in ppocr.knobs(machine) if knob.name.endswith(("_tf32", "_pinned"))}
+
+    assert offered(MACHINE) == set()
+    with_gpu = replace(MACHINE, gpus=(Gpu(0, "test", 8192, "1"),))
+    assert offered(with_gpu) == {"det_tf32", "det_pinned", "rec_tf32", "rec_pinned"}

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.interface import OutOfMemoryError, Settings, UnsupportedError
+from engines import ppocr
+from engines.interface import Gpu, Machine, OutOfMemoryError, Settings, UnsupportedError
 from engines.ppocr.models import resolve
 from engines.ppocr.runtimes import Session, StageOptions, Tensor, allocation_failures, open_session
 from engines.ppocr.runtimes.onnx_runtime import GRAPH_LEVELS, OnnxRuntimeSession
@@ -17,6 +18,8 @@ from tests.engines.support import ROOT
 ONNX = support.stage_options(runtime="onnxruntime", threads=1)
 OPENVINO = support.stage_options(runtime="openvino", threads=1)
 STREAMS = support.stage_options(runtime="openvino", threads=2, streams=2)
+
+MACHINE = Machine("test", cores=1, memory_mib=8192)
 
 # Memory is capped, once a small page has been read, at what is then in use and a little more.
 EXHAUST = """
@@ -177,3 +180,18 @@ def test_messages_of_runtimes_that_lack_memory_are_known(message: str) -> None:
 def test_other_errors_pass_as_they_are() -> None:
     with pytest.raises(RuntimeError, match="wrong shape"), allocation_failures():
         raise RuntimeError("wrong shape")
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not {"onnxruntime", "openvino"} & ppocr.absent(MACHINE).keys()
+    for module in ("openvino", "paddle", "safetensors"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+    absent = ppocr.absent(MACHINE)
+    assert absent.keys() == {"openvino", "paddle", "torch"}
+    assert all("not installed" in reason and "`pip install" in reason for reason in absent.values())
+    assert "safetensors" in absent["torch"]
+
+
+def test_what_cannot_use_the_gpu_of_a_machine_says_so() -> None:
+    machine = Machine("test", cores=1, memory_mib=8192, gpus=(Gpu(0, "test", 8192, "1"),))
+    assert "on the CPU only" in ppocr.absent(machine)["openvino"]

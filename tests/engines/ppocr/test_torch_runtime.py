@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines import pytorch
 from engines.interface import Setting, StageTimer, UnsupportedError
 from engines.ppocr import open as open_ppocr
 from engines.ppocr.knobs import knobs
@@ -78,3 +79,34 @@ def test_a_tier_without_weights_for_pytorch_is_refused() -> None:
 
 def test_a_machine_without_a_gpu_is_offered_no_tf32() -> None:
     assert not [knob for knob in knobs(MACHINE) if "tf32" in knob.name]
+
+
+def test_each_fixed_shape_is_compiled_once_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    monkeypatch.setattr("shutil.which", lambda _name: "g++")
+    before = pytorch.compilations()
+    whole = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda model, **how: whole(model, backend="eager", dynamic=how["dynamic"])
+    )
+    chosen: dict[str, Setting] = {"model_compile": "default", "model_fullgraph": False, "model_dynamic": "no"}
+    model = pytorch.compiled(torch.nn.Linear(2, 3), chosen, "model")
+    counted = []
+    for rows in (4, 4, 5, 5, 6):
+        model(torch.ones(rows, 2))
+        counted.append({name: total - before[name] for name, total in pytorch.compilations().items()})
+    assert [each["compiled_graphs"] for each in counted] == [1, 1, 2, 2, 3]
+    assert [each["recompilations"] for each in counted] == [0, 0, 1, 1, 2]
+    assert [each["graph_breaks"] for each in counted] == [0, 0, 0, 0, 0]
+    seconds = [each["compile_s"] for each in counted]
+    assert 0 < seconds[0] == seconds[1] < seconds[2] == seconds[3] < seconds[4]
+
+
+def test_metal_is_refused_where_there_is_none() -> None:
+    path = weights("rec")
+    import torch
+
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has Metal")
+    with pytest.raises(UnsupportedError, match="finds no Metal here"):
+        open_session(path, TORCH, "mps")

@@ -55,6 +55,27 @@ def test_a_ladder_gives_every_rung_a_verdict_and_goes_on_after_a_crash(tmp_path:
     assert tune("phases", file, "--out", out).returncode == 2
 
 
+FALLBACK = """
+ladder: fallback
+engines: [scripted, ppocr]
+baseline: {scripted: {fault: raise_on_read}, ppocr: {det_model: v6_tiny, rec_model: v6_tiny, use_cls: false}}
+rungs:
+  - {id: quick, technique: "faster", settings: {scripted: {page_ms: 5}, ppocr: {use_cls: false}}}
+"""
+
+
+def test_an_engine_that_reads_no_page_as_it_starts_gives_way_to_the_next(tmp_path: Path) -> None:
+    page_set(tmp_path / "pages", 2)
+    file, out = tmp_path / "fallback.yaml", tmp_path / "out"
+    file.write_text(FALLBACK)
+    done = tune("phases", file, "--data", tmp_path / "pages", "--budget", "30s", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    (rung,) = json.loads(done.stdout)["rungs"]
+    scripted, ppocr = rung["reason"].rstrip(".").split(". ")
+    assert scripted == "The baseline of scripted fails here: every page failed: ValueError: cannot read this"
+    assert ppocr == "On ppocr here the previous rung has these settings already"
+
+
 SHORT = """
 ladder: short
 engines: [scripted]

@@ -18,14 +18,12 @@ MACHINE = Machine("test", cores=2, memory_mib=8192)
 GPUS = tuple(Gpu(index, "test", 16384, "1") for index in range(2))
 LARGE = Machine("test", cores=8, memory_mib=32768, gpus=GPUS)
 BY_VERSION = {"marker"}
-"""Engines whose knobs depend on their installed version and weights: a rung finds out at run time."""
+"""Engines whose knobs depend on their installed version and weights: their own tests hold rungs against versions."""
 NOT_OFFERED = {
     "maoocr": {("int4", "ppocr"), ("structured-pruning", "ppocr"), ("adaptive-batch", "ppocr")},
     "scipix": {
         (rung, "ppocr")
-        for rung in (
-            *("pruning", "speculative", "mmap", "memoisation", "gpu-preprocess", "lazy-load"),
-        )
+        for rung in (*("pruning", "speculative", "mmap", "memoisation", "gpu-preprocess", "lazy-load"),)
     },
 }
 """Rungs whose settings no engine has: the run says so. Whoever adds one takes it out of here."""

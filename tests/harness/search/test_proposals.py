@@ -107,3 +107,13 @@ def test_what_an_earlier_run_measured_is_not_proposed_again(tmp_path: Path) -> N
         second.recall(known)
     again = search(second, 10)
     assert not {j.trial.variant.id for j in first} & {j.trial.variant.id for j in again}
+
+
+def test_of_an_open_choice_only_what_is_here_is_searched(tmp_path: Path) -> None:
+    own = tmp_path / "own.onnx"
+    own.touch()
+    model = Knob("model", "recognise", Choice(("small", "tiny"), open=True), "small", "weights")
+    space = Space("test", "cpu", (model, *KNOBS[1:]))
+    experiment = Experiment(search={"model": ["tiny", "best", str(own)]})
+    found = search(Proposals(space, experiment, f"sqlite:///{tmp_path / 'study.db'}", "s", seed=0), 6)
+    assert {judgement.trial.variant.settings["model"] for judgement in found} == {"tiny", str(own)}
