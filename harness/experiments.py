@@ -37,7 +37,8 @@ class Experiment(BaseModel):
         Field(description="knob: values to try, one alone fixes it; absent: every knob, whole grid"),
     ] = None
     start: Annotated[
-        list[dict[str, Setting]], Field(description="settings to try first, best guess first")
+        list[dict[str, Setting]],
+        Field(description="settings to try first, best guess first and the most careful last"),
     ] = []
     optional: Annotated[
         list[str], Field(description="knobs that the engine leaves out where they would do nothing")

@@ -206,6 +206,10 @@ class Caution(StrEnum):
         "The engine as shipped fails here: speed and CER are compared with a start that works in its place.",
     )
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
+    SHARED_DEVICES = (
+        "shared_devices",
+        "The devices are not equally fast while all of them work, so only the first measured: name others, or one.",
+    )
     STORAGE_LOST = (
         "storage_lost",
         "The shared database went away and the run went on alone: give --resume --storage to share its trials.",

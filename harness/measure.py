@@ -114,7 +114,7 @@ def measure(
     `deadline_s` bounds the whole trial and `page_s` each page, in seconds. After each block `stop` may end the
     trial early by giving a reason. Returns the outcome and that reason ("" where there was none).
     """
-    clock = _Deadline(deadline_s)
+    clock = Deadline(deadline_s)
     note = ""
     session = Session(variant, bench.pages, bench.folder, bench.machine)
     try:
@@ -284,7 +284,7 @@ def rounds_until(
     At least `rounds` rounds, which read every page once. Where the budget, in seconds, is too short for that, rounds
     are made smaller: few pages in many rounds say more of speed than many pages in few. Raises SideFailedError.
     """
-    clock = _Deadline(budget_s)
+    clock = Deadline(budget_s)
     total, size = len(bench.pages), block_pages(sides)
     deck = Deck(total, bench.seed)
     count = min(hand_size(total, size, rounds), _FIRST_BLOCKS * size)
@@ -357,7 +357,7 @@ def first_reading(rounds: Iterable[tuple[Block, ...]]) -> dict[str, PageRecord]:
     return first
 
 
-class _Deadline:
+class Deadline:
     """Time left of a budget, in seconds."""
 
     def __init__(self, budget_s: float) -> None:
@@ -365,7 +365,9 @@ class _Deadline:
         self._budget_s = budget_s
 
     def spent(self) -> float:
+        """Seconds since it began."""
         return time.perf_counter() - self._began
 
     def left(self, at_most: float = math.inf) -> float:
+        """Seconds that are left, `at_most` so many, and never less than 0."""
         return max(0.0, min(at_most, self._budget_s - self.spent()))

@@ -159,6 +159,8 @@ class TrialResult:
     outcome: Measurement | Failure
     note: str = ""
     """Why it ended as it did, for people: "dropped after 4 pages: 38 % slower", ..."""
+    device: str = ""
+    """Of several devices, the one that measured it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,8 @@ class Study:
     """Pages a second that arrive, where the objective is `server`."""
     price_per_hour: float | None = None
     """Of the machine, where the objective is `cost`."""
+    noise_pct: float | None = None
+    """Standard deviation between trials of one variant here (A/A); None where there was no time to measure it."""
 
     @property
     def shipped(self) -> TrialResult | None:

@@ -94,7 +94,7 @@ def _row(run: Run, trial: Trial) -> dict[str, Any]:
         "phase": result.phase,
         "id": result.variant.id,
         "engine": result.variant.engine,
-        "device": result.variant.device,
+        "device": result.device or result.variant.device,
         "outcome": trial.failure.kind.value if trial.failure else "ok",
         "pages": len(trial.records),
         "pages_per_second": trial.pages_per_second,

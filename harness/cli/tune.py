@@ -63,7 +63,8 @@ def tune(
     engine
         Engine to tune; `tune engines` lists them.
     device
-        auto, cpu, cuda:0, ...
+        auto, cpu, cuda:0, ... With several of one kind, cuda:0,cuda:1 or sets of cores cpu:0-3,cpu:4-7, trials
+        run side by side where the devices are shown not to slow each other down.
     budget
         Wall time for everything: baseline, search, proof and report. 90s, 10m, 2h.
     data

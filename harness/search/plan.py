@@ -13,6 +13,13 @@ BASELINE_SHARE = 0.15
 CONFIRM_SHARE = 0.35
 """Of the budget, at the least."""
 MOST_CONFIRM_SHARE = 0.5
+"""Of the budget, for reading enough pages."""
+UTMOST_CONFIRM_SHARE = 0.65
+"""Of the budget, where the engine is so slow that any proof at all takes more."""
+NOISE_SHARE = 0.05
+"""Of the budget, at the most: measuring how much trials differ for nothing, where no earlier run has."""
+DEVICES_SHARE = 0.1
+"""Of the budget, at the most: telling whether several devices may measure at the same time."""
 REPORT_S = 5.0
 """Kept back for writing the config and the report."""
 MAX_SEARCH_PAGES = 32
@@ -22,6 +29,10 @@ MAX_CONFIRM_ROUNDS = 5
 ENOUGH_PAGES = 24
 """Pages that a confirmation aims at. One page that is read in another order can still widen the interval of 24
 beyond the margin: more pages are better, and a slow baseline is what limits them."""
+_FEWEST_PAGES = 2
+"""Of a round, for one process a core to have something to share out."""
+_HEADROOM = 1.2
+"""What a shared machine may take away on top."""
 _WORTH_A_FINALIST = 0.7
 """Share of the pages that may be given up for one more finalist."""
 
@@ -112,7 +123,9 @@ def confirmation_s(budget_s: float, baseline_s: tuple[float, float]) -> float:
     """
     cold_s, page_s = baseline_s
     enough_s = MIN_CONFIRM_ROUNDS * 3 * cold_s + 1.5 * (ENOUGH_PAGES + MIN_CONFIRM_ROUNDS) * page_s
-    return max(CONFIRM_SHARE * budget_s, min(enough_s, MOST_CONFIRM_SHARE * budget_s)) + REPORT_S
+    least_s = _HEADROOM * MIN_CONFIRM_ROUNDS * 2 * (cold_s + _FEWEST_PAGES * page_s)
+    shares = (CONFIRM_SHARE * budget_s, min(enough_s, MOST_CONFIRM_SHARE * budget_s))
+    return max(*shares, min(least_s, UTMOST_CONFIRM_SHARE * budget_s)) + REPORT_S
 
 
 def plan_confirmation(
@@ -124,16 +137,16 @@ def plan_confirmation(
 ) -> ConfirmPlan | None:
     """The most convincing confirmation that fits into `left_s` seconds, or None where none does.
 
-    Each side is (cold start, seconds a page). Speed differs by factors, so that three rounds tell it; accuracy
-    differs by tenths of a point, and only pages tell that. So pages come first, then finalists, then rounds.
+    Each side is (cold start with its warm-up, seconds a page). Speed differs by factors, so that three rounds tell
+    it; accuracy differs by tenths of a point, and only pages tell that. So pages come first, then finalists, then
+    rounds.
     """
 
     def fit(count: int, rounds: int) -> int:
         """Pages a round, in whole blocks."""
         sides = [baseline_s, *finalists_s[:count]]
         cold, page = sum(side[0] for side in sides), sum(side[1] for side in sides)
-        # A warm-up page a side and round, and a fifth on top for what a shared machine takes away.
-        room = (left_s / 1.2 / rounds - cold) / page - 1
+        room = (left_s / _HEADROOM / rounds - cold) / page
         return min(math.floor(room / block), math.ceil(pages / rounds / block)) * block
 
     counts = range(len(finalists_s), 0, -1)

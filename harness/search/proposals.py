@@ -96,17 +96,22 @@ class Proposals:
         self._trials: dict[str, ranking.Told] = {}
         self._shares: dict[str, dict[str, float]] = {}
         self._own: set[str] = set()
+        self._asked: set[str] = set()
+        """What this process is at."""
         self._elsewhere: dict[str, Variant] = {}
         self._turn_of = turn
         self._turns = 0
 
     def ask(self, incumbent: Variant | None) -> Proposal | None:
-        """The next variant that was not measured yet, or None where the space seems exhausted."""
+        """The next variant that is neither measured nor asked for yet, or None where the space seems exhausted."""
         with self._turn_of():
-            return self._next(incumbent)
+            proposal = self._next(incumbent)
+        if proposal:
+            self._asked.add(proposal.variant.id)
+        return proposal
 
     def _next(self, incumbent: Variant | None) -> Proposal | None:
-        busy = self._learn()
+        busy = self._learn() | self._asked
         while self._starts:
             variant = self._starts.pop(0)
             if variant.id not in self._told and variant.id not in busy:
@@ -142,8 +147,13 @@ class Proposals:
         self._told[proposal.variant.id] = (judgement.log_speedup, judgement.violations)
         self._own.add(proposal.variant.id)
         self._rank(judgement)
+        self._asked.discard(proposal.variant.id)
         proposal.trial.set_user_attr("note", judgement.trial.note)
         self._finish(proposal.trial, judgement.log_speedup, judgement.violations)
+
+    def made(self, proposal: Proposal) -> bool:
+        """Whether the proposal is of this study."""
+        return proposal.trial.study is self._study
 
     def recall(self, judgement: Judgement) -> None:
         """Learn a trial of an earlier run as if it had been proposed now."""

@@ -161,7 +161,10 @@ class Company:
         """As `Proposals.tell`."""
         self._known.append(judgement)
         try:
-            self._inner.tell(proposal, judgement)
+            if self._inner.made(proposal):
+                self._inner.tell(proposal, judgement)
+            else:  # asked for before the database went away
+                self._inner.recall(judgement)
         except LOST:
             self._leave()
 

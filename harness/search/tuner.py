@@ -6,44 +6,33 @@ is killed goes on with `--resume`.
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from engines.interface import Machine
-from harness import objectives
-from harness.accuracy.scores import PageScore
 from harness.data import PageRef
+from harness.devices import Device
 from harness.errors import UserError
 from harness.experiments import Experiment
-from harness.machine import Caution
-from harness.measure import Bench, block_pages
+from harness.machine import NOISY_PCT, Caution
+from harness.measure import block_pages
 from harness.objectives import THROUGHPUT
 from harness.search import gate, plan
 from harness.search.confirm import side_by_side, winner
+from harness.search.disturbance import undisturbed
 from harness.search.gate import Judgement
 from harness.search.lab import Lab, ThisMachine
+from harness.search.lanes import Job, Lanes
+from harness.search.noise import UNKNOWN
 from harness.search.proposals import Proposals
+from harness.search.race import Race
+from harness.search.record import Record
 from harness.search.shared import Company, SharedStudy
 from harness.space import Space
 from harness.store import RunFolder
-from harness.values import (
-    Block,
-    Comparison,
-    Failure,
-    FailureKind,
-    Measurement,
-    ReferencePage,
-    Study,
-    TrialResult,
-    Variant,
-)
+from harness.values import Block, Failure, FailureKind, Measurement, Study, TrialResult, Variant
 
-_SLOWER_AT_ONCE = 1.35
-_SLOWER = 1.15
-"""A trial is dropped where it needs this many times the incumbent's time for the same pages, after its first block
-and later. Trials minutes apart differ by up to 16 % for nothing; the confirmation is where small gains are told."""
 _HANG_FACTOR = 3.0
 _SHORTEST_DEADLINE_S = 15.0
 _MAX_FINALISTS = 3
@@ -53,7 +42,7 @@ class Listener(Protocol):
     """Who wants to know how the search goes. Every method may do nothing."""
 
     def phase(self, name: str) -> None:
-        """A phase begins: `baseline`, `search` or `confirm`."""
+        """A phase begins: `baseline`, `devices`, `search` or `confirm`."""
 
     def trial(self, number: int, variant: Variant, origin: str) -> None:
         """A trial begins."""
@@ -77,25 +66,15 @@ class Task:
     experiment: Experiment
     shared: SharedStudy | None = None
     """Where other machines work on the same; None keeps the study in the run folder alone."""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What is known so far."""
-
-    trials: list[TrialResult] = field(default_factory=list)
-    judgements: list[Judgement] = field(default_factory=list)
-    scores: dict[int, list[PageScore]] = field(default_factory=dict)
-    comparisons: tuple[Comparison, ...] = ()
-    best: Variant | None = None
-    cautions: list[str] = field(default_factory=list)
-    references: tuple[ReferencePage, ...] = ()
-    baseline: int = 0
-    """Number of the trial that all others are compared with: not 0 where the engine as shipped fails."""
+    devices: tuple[Device, ...] = ()
+    """Where to measure side by side; none: as the variants' device says."""
 
 
 class Tuner:
-    """One run of the main job. Side effect: keeps every trial in the run folder."""
+    """One run of the main job. Side effect: keeps every trial in the run folder.
+
+    On several devices trials run side by side; the baseline and the proof are measured on the first.
+    """
 
     def __init__(
         self,
@@ -106,133 +85,70 @@ class Tuner:
         lab: Lab | None = None,
     ) -> None:
         self._task = task
-        self._lab = lab or ThisMachine()
+        self._labs: list[Lab] = [lab] if lab else [ThisMachine(device) for device in task.devices or [None]]
+        self._lab = self._labs[0]
         self._folder = folder
-        self._machine = machine
         self._listener = listener
-        self._objective = objectives.of(task.header)
         self._began = self._lab.now_s() - task.header.spent_s
         self._split = plan.split_pages(task.header.references, task.header.seed)
-        self._state = _Progress(
-            references=task.header.references,
-            comparisons=task.header.comparisons,
-            best=task.header.best,
-        )
-        self._state.cautions += task.header.cautions
+        self._record = Record(task.header, task.pages, folder, machine, self._spent_s)
         if self._split.overlap:
-            self._state.cautions.append(Caution.TOO_FEW_PAGES.sentence)
+            self._record.warn(Caution.TOO_FEW_PAGES)
 
     def run(self, earlier: Sequence[TrialResult] = ()) -> Study:
         """Tune until the budget is spent; KeyboardInterrupt ends the run early with what is known."""
         try:
             self._run(earlier)
         except KeyboardInterrupt:
-            self._state.cautions.append(Caution.INTERRUPTED.sentence)
-            if self._state.best is None and self._state.judgements:
-                leader = gate.incumbent(self._state.judgements)
-                self._state.best = leader.trial.variant if leader else None
+            self._record.warn(Caution.INTERRUPTED)
+            if self._record.best is None and (leader := gate.incumbent(self._record.judgements)):
+                self._record.best = leader.trial.variant
         return self.study()
 
     def study(self) -> Study:
         """The study as it stands."""
-        return replace(
-            self._task.header,
-            spent_s=self._spent_s(),
-            references=self._state.references,
-            trials=tuple(self._state.trials),
-            comparisons=self._state.comparisons,
-            best=self._state.best,
-            cautions=tuple(dict.fromkeys(self._state.cautions)),
-        )
+        return self._record.study()
 
     def _run(self, earlier: Sequence[TrialResult]) -> None:
-        header = self._task.header
-        space = self._lab.prepared(self._task.space, self._task.pages, self._split)
-        self._task = replace(self._task, space=space)
-        self._state.trials += earlier
-        baseline = self._baseline()
-        proposals = self._proposals()
-        self._listener.phase("search")
-        for trial in self._state.trials:
-            if trial.phase in ("baseline", "search"):
-                proposals.recall(self._judge(trial, baseline))
-        page_s = 1 / baseline.pages_per_second
-        confirm_s = plan.confirmation_s(header.budget_s, (baseline.cold_start_s, page_s))
-        while (left_s := self._left_s() - confirm_s) > baseline.cold_start_s:
-            incumbent = gate.incumbent(self._state.judgements)
-            proposal = proposals.ask(incumbent.trial.variant if incumbent else None)
-            if proposal is None:
-                break
-            self._listener.trial(len(self._state.trials), proposal.variant, proposal.origin)
-            trial = self._trial(proposal.variant, baseline, incumbent, left_s)
-            judgement = self._judge(trial, baseline)
-            proposals.tell(proposal, judgement)
-            self._listener.judged(judgement, gate.incumbent(self._state.judgements))
-        self._confirm(baseline)
-        if self._state.best is None and self._state.baseline:
+        self._space = self._lab.prepared(self._task.space, self._task.pages, self._split)
+        self._record.recall(earlier)
+        self._baseline()
+        self._noise()
+        self._search()
+        self._confirm()
+        if self._record.best is None and self._record.baseline.number:
             # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
-            self._state.best = self._state.trials[self._state.baseline].variant
+            self._record.best = self._record.baseline.variant
 
-    def _proposals(self) -> Proposals | Company:
-        task, header = self._task, self._task.header
-
-        def alone() -> Proposals:
-            storage = f"sqlite:///{self._folder.study_db}"
-            return Proposals(task.space, task.experiment, storage, header.id, header.seed)
-
-        if (shared := task.shared) is None:
-            return alone()
-        # Each process draws its own: with one seed, all would propose the same.
-        seed = int(hashlib.sha256(f"{header.seed}/{header.id}".encode()).hexdigest()[:8], 16)
-        return Company(
-            lambda: Proposals(
-                task.space,
-                task.experiment,
-                shared.storage,
-                shared.name,
-                seed,
-                run=shared.run,
-                tags=shared.tags,
-                turn=shared.turn,
-            ),
-            alone,
-            lambda: self._state.cautions.append(Caution.STORAGE_LOST.sentence),
-        )
-
-    def _baseline(self) -> Measurement:
+    def _baseline(self) -> None:
         """Measure the engine as its authors ship it, or where that fails what stands in for it.
 
         A failure is kept as a trial. Starts are listed boldest first, so the last one that works is nearest to the
         engine as shipped, and the least likely to read worse than it would.
         """
-        space, starts = self._task.space, self._task.experiment.start
-        for variant in dict.fromkeys(
-            (space.variant({}), *(space.suggested(start) for start in reversed(starts)))
-        ):
-            if self._state.trials and self._left_s() <= 0:
+        starts = [self._space.suggested(start) for start in reversed(self._task.experiment.start)]
+        for variant in dict.fromkeys((self._space.variant({}), *starts)):
+            if self._record.trials and self._left_s() <= 0:
                 break
             trial = self._tried(variant) or self._measure_baseline(variant)
             if isinstance(trial.outcome, Measurement):
-                self._state.baseline = trial.number
                 if trial.number:
-                    self._state.cautions.append(Caution.STAND_IN.sentence)
-                self._use_drift_where_no_text(trial.outcome)
-                self._state.judgements.append(self._judge(trial, trial.outcome))
-                return trial.outcome
-        shipped = self._state.trials[0].outcome
+                    self._record.warn(Caution.STAND_IN)
+                self._record.set_baseline(trial)
+                return
+        shipped = self._record.trials[0].outcome
         assert isinstance(shipped, Failure)  # noqa: S101  a measurement would have been returned
         raise UserError(_baseline_failed(shipped, self._task.header))
 
     def _tried(self, variant: Variant) -> TrialResult | None:
         """The trial of an earlier run in which this variant was, or was to be, the baseline."""
-        tried = (trial for trial in self._state.trials if trial.phase == "baseline")
+        tried = (trial for trial in self._record.trials if trial.phase == "baseline")
         return next((trial for trial in tried if trial.variant == variant), None)
 
     def _measure_baseline(self, variant: Variant) -> TrialResult:
         """Measure on as many pages of the search as the baseline's share of time allows."""
-        if not self._state.trials:
+        if not self._record.trials:
             self._listener.phase("baseline")
-        self._listener.trial(len(self._state.trials), variant, "baseline")
         share_s = plan.BASELINE_SHARE * self._task.header.budget_s
         pages = self._split.search[: plan.MAX_SEARCH_PAGES]
         began_s = self._lab.now_s()
@@ -243,51 +159,126 @@ class Tuner:
 
         size = block_pages([variant])
         blocks = [pages[i : i + size] for i in range(0, len(pages), size)]
-        return self._measure(variant, "baseline", blocks, deadline_s=self._left_s(), stop=spent)
+        job = self._job(variant, "baseline", blocks, deadline_s=self._left_s(), stop=spent)
+        self._listener.trial(job.number, variant, "baseline")
+        trial = job.run(self._lab)
+        self._record.keep(trial)
+        return trial
 
-    def _use_drift_where_no_text(self, baseline: Measurement) -> None:
-        """Without any ground truth the baseline's own output is the reference: figures are then drift, not CER."""
-        if any(reference.text for reference in self._state.references):
-            return
-        read = {page.page_id: page.text for page in baseline.pages}
-        self._state.references = tuple(
-            replace(reference, text=read.get(reference.page_id, "")) for reference in self._state.references
+    def _noise(self) -> None:
+        """How much trials differ for nothing: from an earlier run, or from trials of the baseline where they fit."""
+        record, header = self._record, self._task.header
+        base, baseline = record.baseline.variant, record.measured_baseline
+        block = self._split.search[: max(plan.BLOCK_PAGES, block_pages([base]))]
+        record.noise = self._lab.noise(
+            record.bench(self._folder.root / "noise"),
+            base,
+            block,
+            key="-".join((header.fingerprint, base.engine, header.objective, self._lab.label or base.device)),
+            trial_s=baseline.cold_start_s + len(block) / baseline.pages_per_second,
+            budget_s=min(self._left_s(), plan.NOISE_SHARE * header.budget_s),
         )
-        self._state.cautions.append(Caution.NO_GROUND_TRUTH.sentence)
+        if record.noise and 100 * record.noise.sd > NOISY_PCT:
+            record.warn(Caution.NOISY)
 
-    def _trial(
-        self, variant: Variant, baseline: Measurement, incumbent: Judgement | None, left_s: float
-    ) -> TrialResult:
-        pages = [self._index[page.page_id] for page in baseline.pages]
-        # While no variant is sure to be accurate enough, a slow one that is must be heard out.
-        racing = incumbent is not None and incumbent.feasible
-        gain = math.exp(incumbent.log_speedup) if incumbent and racing else 1.0
-        shares = gate.page_totals(baseline, self._objective)
+    def _search(self) -> None:
+        record, baseline = self._record, self._record.measured_baseline
+        proposals = self._proposals()
+        self._listener.phase("search")
+        for trial in record.trials:
+            if trial.phase in ("baseline", "search"):
+                proposals.recall(record.judge(trial))
+        lanes = Lanes(self._labs if self._undisturbed() else self._labs[:1])
+        page_s = 1 / baseline.pages_per_second
+        confirm_s = plan.confirmation_s(self._task.header.budget_s, (baseline.cold_start_s, page_s))
+        with lanes:
+            while True:
+                left_s = self._left_s() - confirm_s
+                leader = gate.incumbent(record.judgements)
+                gain = math.exp(leader.log_speedup) if leader else 1.0
+                # Without time for its first block a trial tells nothing.
+                more = lanes.free and left_s > baseline.cold_start_s + plan.BLOCK_PAGES * page_s / gain
+                if more and (proposal := proposals.ask(leader.trial.variant if leader else None)):
+                    job = self._trial(proposal.variant, leader, left_s)
+                    self._listener.trial(job.number, proposal.variant, proposal.origin)
+                    lanes.start(proposal, job)
+                elif lanes.busy:
+                    asked, trial = lanes.next()
+                    record.keep(trial)
+                    judgement = record.judge(trial)
+                    proposals.tell(asked, judgement)
+                    self._listener.judged(judgement, gate.incumbent(record.judgements))
+                else:
+                    return
 
-        def lost(blocks: Sequence[Block]) -> str | None:
-            expected = sum(shares[page.page_id] for block in blocks for page in block.pages) / gain
-            ratio = self._objective.total(blocks) / expected
-            # What does not even look faster than the baseline cannot win, whatever it reads.
-            limit = (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER) if racing else 1.0
-            if ratio > limit:
-                read = sum(len(block.pages) for block in blocks)
-                rival = "the best" if racing else "the baseline"
-                return f"dropped after {read} pages: {100 * (1 - 1 / ratio):.0f} % slower than {rival}"
-            return None
+    def _undisturbed(self) -> bool:
+        """Whether several devices may measure at the same time."""
+        if len(self._labs) < 2:
+            return False
+        base, pages = self._record.baseline.variant, self._split.search
+        size = block_pages([base])
+        blocks = [pages[i : i + size] for i in range(0, len(pages), size)]
+        self._listener.phase("devices")
+        alike = undisturbed(
+            self._task.devices,
+            self._record.bench(self._folder.root / "devices"),
+            base,
+            blocks,
+            deadline_s=min(self._left_s(), plan.DEVICES_SHARE * self._task.header.budget_s),
+        )
+        if not alike:
+            self._record.warn(Caution.SHARED_DEVICES)
+        return alike
 
+    def _proposals(self) -> Proposals | Company:
+        task, header = self._task, self._task.header
+
+        def alone() -> Proposals:
+            storage = f"sqlite:///{self._folder.study_db}"
+            return Proposals(self._space, task.experiment, storage, header.id, header.seed)
+
+        if (shared := task.shared) is None:
+            return alone()
+        # Each process draws its own: with one seed, all would propose the same.
+        seed = int(hashlib.sha256(f"{header.seed}/{header.id}".encode()).hexdigest()[:8], 16)
+        return Company(
+            lambda: Proposals(
+                self._space,
+                task.experiment,
+                shared.storage,
+                shared.name,
+                seed,
+                run=shared.run,
+                tags=shared.tags,
+                turn=shared.turn,
+            ),
+            alone,
+            lambda: self._record.warn(Caution.STORAGE_LOST),
+        )
+
+    def _trial(self, variant: Variant, leader: Judgement | None, left_s: float) -> Job:
+        """A trial of the search: raced against the leader, block by block."""
+        baseline, objective = self._record.measured_baseline, self._record.objective
+        index = self._record.index
+        sure = leader is not None and leader.feasible
+        gain = math.exp(leader.log_speedup) if leader and sure else 1.0
+        noise = self._record.noise or UNKNOWN
+        race = Race(objective, gate.page_totals(baseline, objective), gain, sure, noise.sd)
         # Only the objective of time makes a hang of what takes longer than the best.
-        hurry = gain if self._objective is THROUGHPUT else 1.0
-        slowest_s = max(page.seconds for page in baseline.pages) / hurry
-        return self._measure(
+        slowest_s = max(page.seconds for page in baseline.pages) / (gain if objective is THROUGHPUT else 1.0)
+        return self._job(
             variant,
             "search",
-            plan.blocks_of(pages, max(plan.BLOCK_PAGES, block_pages([variant]))),
+            plan.blocks_of(
+                [index[page.page_id] for page in baseline.pages],
+                max(plan.BLOCK_PAGES, block_pages([variant])),
+            ),
             deadline_s=left_s,
             page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
-            stop=lost,
+            stop=race.lost,
         )
 
-    def _measure(
+    def _job(
         self,
         variant: Variant,
         phase: str,
@@ -296,51 +287,19 @@ class Tuner:
         deadline_s: float,
         stop: Callable[[Sequence[Block]], str | None],
         page_s: float = math.inf,
-    ) -> TrialResult:
-        number = len(self._state.trials)
-        began_s = self._spent_s()
-        outcome, note = self._lab.measure(
-            self._bench(self._folder.trial(number, variant.id)),
-            variant,
-            blocks,
-            deadline_s=deadline_s,
-            page_s=page_s,
-            stop=stop,
-        )
-        trial = TrialResult(number, variant, phase, began_s, self._spent_s() - began_s, outcome, note)
-        self._folder.save_trial(trial)
-        self._state.trials.append(trial)
-        self._folder.save_study(self.study())
-        return trial
+    ) -> Job:
+        number = self._record.new_number()
+        bench = self._record.bench(self._folder.trial(number, variant.id))
+        return Job(number, variant, phase, bench, blocks, deadline_s, page_s, stop, self._spent_s)
 
-    def _judge(self, trial: TrialResult, baseline: Measurement) -> Judgement:
-        bench = self._bench(self._folder.root)
-        known = self._state.scores
-        if isinstance(trial.outcome, Measurement) and trial.number not in known:
-            known[trial.number] = bench.score(trial.outcome.pages)
-        reference = self._state.baseline
-        if reference not in known:
-            known[reference] = bench.score(baseline.pages)
-        judgement = gate.judge(
-            trial,
-            baseline,
-            self._task.header.constraints,
-            known.get(trial.number, []),
-            known[reference],
-            self._objective,
-        )
-        if trial.phase == "search":
-            self._state.judgements.append(judgement)
-        return judgement
-
-    def _confirm(self, baseline: Measurement) -> None:
+    def _confirm(self) -> None:
         """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""
-        chosen = gate.finalists(self._state.judgements, _MAX_FINALISTS)
+        record, baseline = self._record, self._record.measured_baseline
+        chosen = gate.finalists(record.judgements, _MAX_FINALISTS)
         if not chosen:
             return
         self._listener.phase("confirm")
-        base = self._state.trials[self._state.baseline].variant
-        page_s = 1 / baseline.pages_per_second
+        base = record.baseline.variant
         costs = [
             (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, 1 / j.trial.outcome.pages_per_second)
             for j in chosen
@@ -351,20 +310,19 @@ class Tuner:
         pages = self._split.confirm
         scheme = plan.plan_confirmation(
             self._left_s() - plan.REPORT_S,
-            (baseline.cold_start_s, page_s),
+            (baseline.cold_start_s, 1 / baseline.pages_per_second),
             costs,
             min(block, len(pages)),
             len(pages),
         )
         if scheme is None:
-            if self._state.best is not None:  # proven before the run was taken up again
-                return
-            self._state.cautions.append(Caution.UNCONFIRMED.sentence)
+            if record.best is None:  # else it was proven before the run was taken up again
+                record.warn(Caution.UNCONFIRMED)
             return
         began_s = self._spent_s()
         read = side_by_side(
             self._lab,
-            self._bench(self._folder.root / "confirm"),
+            record.bench(self._folder.root / "confirm"),
             [base, *(j.trial.variant for j in chosen[: scheme.finalists])],
             pages,
             scheme,
@@ -372,29 +330,20 @@ class Tuner:
             begins=self._listener.round,
         )
         for variant, failure in read.failed:
-            self._keep(variant, failure, began_s)
+            self._keep_proof(variant, failure, began_s)
         if len(read.rounds) < plan.MIN_CONFIRM_ROUNDS:
-            self._state.cautions.append(Caution.UNCONFIRMED.sentence)
+            record.warn(Caution.UNCONFIRMED)
             return
         for side, measurement in zip(read.sides, read.measured, strict=True):
-            self._keep(side, measurement, began_s)
-        found = read.comparisons(self._bench(self._folder.root))
-        self._state.comparisons += found
-        self._state.best = winner(read, found, self._task.header.constraints) or self._state.best
+            self._keep_proof(side, measurement, began_s)
+        found = read.comparisons(record.bench(self._folder.root))
+        record.comparisons += found
+        record.best = winner(read, found, self._task.header.constraints) or record.best
 
-    def _keep(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
-        number = len(self._state.trials)
-        trial = TrialResult(number, variant, "confirm", began_s, self._spent_s() - began_s, outcome)
-        self._folder.save_trial(trial)
-        self._state.trials.append(trial)
-
-    @property
-    def _index(self) -> Mapping[str, int]:
-        return {reference.page_id: index for index, reference in enumerate(self._state.references)}
-
-    def _bench(self, folder: Path) -> Bench:
-        seed = self._task.header.seed
-        return Bench(self._task.pages, self._state.references, folder, self._machine, seed, self._objective)
+    def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
+        wall_s = self._spent_s() - began_s
+        number = self._record.new_number()
+        self._record.keep(TrialResult(number, variant, "confirm", began_s, wall_s, outcome))
 
     def _spent_s(self) -> float:
         return self._lab.now_s() - self._began

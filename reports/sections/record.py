@@ -91,6 +91,7 @@ def provenance(run: Run) -> Sequence[Block]:
         "Objective": objectives.described(study),
         "Budget and spent": f"{duration(study.budget_s)}, {duration(study.spent_s)}",
         "Seed": str(study.seed),
+        "Noise": "" if study.noise_pct is None else f"{study.noise_pct:.1f} % between trials of one variant",
         "Python": machine.python,
         **{
             f"{gpu.name} #{gpu.index}": f"{gpu.memory_mib:,} MiB, driver {gpu.driver}" for gpu in machine.gpus

@@ -1,5 +1,6 @@
 """Trying every knob, with an engine whose settings do what they say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,13 @@ def test_a_short_budget_tells_by_one_page_what_changes_the_text(scripted: str, t
 def test_what_the_budget_did_not_reach_is_said_to_be_untested(scripted: str, tmp_path: Path) -> None:
     found = probed(tmp_path, 0.2, page_ms=20)
     assert set(found) == ALL
-    assert {(life.life, life.untested) for life in found.values() if life.knob not in IDLE} == {
-        (Life.UNTESTED, "the budget ended before it was judged")
-    }
+    acting = [life for life in found.values() if life.knob not in IDLE]
+    assert {life.life for life in acting} == {Life.UNTESTED}
+    # What is left of the budget once the base has started depends on the machine.
+    late = re.compile(
+        r"the budget ended before it was judged|it takes about \d+ s and \d+ s were left for it"
+    )
+    assert all(life.untested and late.fullmatch(life.untested) for life in acting)
 
 
 @pytest.mark.parametrize(

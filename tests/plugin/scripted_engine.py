@@ -42,6 +42,7 @@ FAULTS = (
     "server",
     "server_and_hang",
     "chatter",
+    "spins",
     "needs_small_calls",
     "always_out_of_memory",
 )
@@ -123,8 +124,12 @@ class _Reader:
         self._misbehave(pages)
         self._pages += len(pages)
         factor = 0.5 if self._settings.get("boost") else 1.0
+        seconds = factor * float(self._settings["page_ms"]) / 1000 * len(pages)
         with self._timer.stage("recognise"):
-            time.sleep(factor * float(self._settings["page_ms"]) / 1000 * len(pages))
+            if self._fault == "spins":
+                _spin(seconds)
+            else:
+                time.sleep(seconds)
         texts = [PageText((Line(self._garbled(_text(page)), None, 1.0),)) for page in pages]
         return texts[1:] if self._fault == "one_text_too_few" else texts
 
@@ -145,6 +150,13 @@ class _Reader:
     def _garbled(self, text: str) -> str:
         every = int(self._settings["garbled_pct"])
         return "".join("#" if every and i % 100 < every else c for i, c in enumerate(text))
+
+
+def _spin(seconds: float) -> None:
+    """Use so much time of a core, however long others make that take."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
 
 
 def _text(page: Page) -> str:

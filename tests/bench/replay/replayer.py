@@ -46,6 +46,11 @@ class Replay:
             for p in shown
         )
 
+    @property
+    def label(self) -> str:
+        """A table is of one device."""
+        return ""
+
     def now_s(self) -> float:
         """What the replayed measurements took so far, in seconds; thinking is free."""
         return self._now_s
@@ -53,6 +58,18 @@ class Replay:
     def prepared(self, space: Space, pages: Sequence[PageRef], split: Split) -> Space:
         """The space itself: models were built when the table was recorded."""
         return space
+
+    def noise(
+        self,
+        bench: Bench,
+        variant: Variant,
+        block: Sequence[int],
+        *,
+        key: str,
+        trial_s: float,
+        budget_s: float,
+    ) -> None:
+        """Not known beforehand."""
 
     def measure(
         self,

@@ -282,7 +282,7 @@ def test_after_kill_9_a_run_goes_on_and_no_finished_trial_is_lost(tmp_path: Path
 
 def test_sigterm_leaves_the_best_so_far_and_a_report(tmp_path: Path, pages: Path) -> None:
     out = tmp_path / "out"
-    process = begin(out, pages, trials=6)
+    process = begin(out, pages, trials=3)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) in (0, 1)
     assert "Interrupted: The run was stopped" in (out / "report.html").read_text()

@@ -17,7 +17,12 @@ rungs:
   - {id: garbled, technique: "ruins the text", settings: {scripted: {garbled_pct: 20}}}
   - {id: slow, technique: "slower", beside: quick, settings: {scripted: {page_ms: 60}}}
   - {id: told, technique: "no setting", probe: repeated_pages}
-  - {id: kept, technique: "keep the process", beside: baseline, quantity: first page, settings: {scripted: {}}}
+  - id: kept
+    technique: "keep the process"
+    beside: baseline
+    quantity: first page
+    given: {scripted: {page_ms: 10}}
+    settings: {scripted: {}}
   - {id: started, technique: "start", beside: baseline, quantity: cold start, settings: {scripted: {page_ms: 10}}}
 """
 

@@ -117,5 +117,7 @@ def test_finalists_are_the_fastest_sure_the_surest_and_the_fastest_likely() -> N
     bold, slower = candidate("bold", 2.0, 0.02), candidate("slower", -0.1, -0.5)
     chosen = gate.finalists([slower, bold, surest, sure], 3)
     assert chosen == [sure, surest, bold]
+    alike = candidate("alike", 0.3, 0.0)
+    assert gate.finalists([slower, bold, surest, sure, alike], 3) == [sure, alike, bold]
     assert gate.finalists([slower], 3) == []
     assert gate.finalists([sure, sure], 3) == [sure]

@@ -77,7 +77,7 @@ def test_a_plan_fits_into_the_time_that_is_left(
     if scheme is None:
         return
     sides = [baseline, *finalists[: scheme.finalists]]
-    need_s = scheme.rounds * sum(cold + (scheme.pages_per_round + 1) * page for cold, page in sides)
+    need_s = scheme.rounds * sum(cold + scheme.pages_per_round * page for cold, page in sides)
     assert need_s <= left_s
     assert scheme.pages_per_round >= block
     assert scheme.pages_per_round % block == 0
@@ -107,7 +107,7 @@ def test_a_slow_baseline_keeps_back_what_enough_pages_need() -> None:
 @pytest.mark.parametrize("budget_s", [60.0, 600.0, 7200.0])
 def test_something_is_always_left_to_search_with(budget_s: float) -> None:
     kept_s = plan.confirmation_s(budget_s, (10.0, 60.0))
-    assert plan.CONFIRM_SHARE * budget_s <= kept_s <= plan.MOST_CONFIRM_SHARE * budget_s + plan.REPORT_S
+    assert plan.CONFIRM_SHARE * budget_s <= kept_s <= plan.UTMOST_CONFIRM_SHARE * budget_s + plan.REPORT_S
 
 
 @given(st.floats(0, 500), st.floats(0, 60), st.floats(0.01, 60), st.integers(1, 64))

@@ -1,0 +1,138 @@
+"""The main job on a terminal: how it goes, and what came of it."""
+
+import math
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from harness import objectives
+from harness.cli.common import changed
+from harness.machine import Caution
+from harness.outcome import comparison_of_best, unproven
+from harness.search import plan
+from harness.search.gate import Judgement
+from harness.store import RunFolder
+from harness.values import Comparison, Failure, Study, Variant
+
+
+class Display:
+    """The search on a terminal: budget left, best so far, what is being tried."""
+
+    def __init__(self, console: Console, budget_s: float, spent_s: float, baseline: Variant) -> None:
+        self._console = console
+        self._baseline = baseline
+        self._progress = Progress(
+            TextColumn("{task.fields[phase]:<8}"),
+            BarColumn(bar_width=24),
+            TimeRemainingColumn(compact=True),
+            TextColumn("best {task.fields[best]}"),
+            TextColumn("[dim]{task.fields[trying]}"),
+            console=console,
+            transient=True,
+        )
+        self._bar = self._progress.add_task(
+            "", total=budget_s, completed=int(spent_s), phase="start", best="-", trying=""
+        )
+        self._began = time.perf_counter() - spent_s
+
+    def __enter__(self) -> "Display":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def phase(self, name: str) -> None:
+        """A phase begins."""
+        titles = {
+            "baseline": "measuring the engine as shipped",
+            "devices": "are the devices equally fast while all of them work?",
+            "search": "searching",
+            "confirm": "proving the finalists side by side with the baseline, on unseen pages",
+        }
+        self._console.print(f"[bold]{titles[name]}")
+        self._update(phase=name)
+
+    def trial(self, number: int, variant: Variant, origin: str) -> None:
+        """A trial begins."""
+        self._update(trying=f"#{number} {changed(variant, self._baseline)}"[:80])
+
+    def judged(self, judgement: Judgement, incumbent: Judgement | None) -> None:
+        """A trial has ended: one line that stays."""
+        trial = judgement.trial
+        if isinstance(trial.outcome, Failure):
+            outcome = f"[red]{trial.outcome.kind}[/]: {trial.outcome.message}"[:100]
+        else:
+            increase = judgement.cer_increase
+            cer = f", CER {100 * increase.value:+.2f} points" if increase else ""
+            mark = "[green]" if judgement.feasible else "[yellow]" if judgement.likely else "[dim]"
+            outcome = f"{mark}{math.exp(judgement.log_speedup):.2f}x{cer}[/]"
+            outcome += f" ({trial.note})" if trial.note else ""
+        tried = changed(trial.variant, self._baseline)
+        self._console.print(f"#{trial.number:<3} {outcome}  [dim]{tried}", soft_wrap=True)
+        best = f"{math.exp(incumbent.log_speedup):.2f}x (#{incumbent.trial.number})" if incumbent else "-"
+        self._update(best=best)
+
+    def round(self, number: int, rounds: int) -> None:
+        """A round of the confirmation begins."""
+        self._update(trying=f"round {number} of {rounds}")
+
+    def _update(self, **fields: Any) -> None:
+        self._progress.update(self._bar, completed=time.perf_counter() - self._began, **fields)
+
+
+def say(console: Console, study: Study, folder: RunFolder) -> None:
+    """What was found, how sure it is, and where it lies."""
+    for caution in study.cautions:
+        console.print(f"[yellow]caution[/] {caution}", soft_wrap=True)
+    proof = comparison_of_best(study)
+    compared = f"{study.engine} as shipped"
+    if study.baseline and (failure := study.shipped_failure):
+        reason = escape(" ".join(failure.message.split()))
+        console.print(
+            f"[bold]{study.engine} as shipped fails here[/] ({failure.kind}: {reason})", soft_wrap=True
+        )
+        compared = f"the start that works in its place (#{study.baseline.number})"
+    if study.best is None:
+        if Caution.INTERRUPTED.sentence in study.cautions and not study.comparisons:
+            console.print("[bold red]Nothing was found before the run was stopped.[/]")
+        else:
+            console.print(
+                "[bold red]Nothing met the constraints[/]: no variant was proven faster at that accuracy."
+            )
+        if close := unproven(study):
+            console.print(_more_pages(close, study, folder), soft_wrap=True)
+    elif proof is None and study.baseline and study.best == study.baseline.variant:
+        console.print("[bold green]Settings that work[/]; none was proven faster at that accuracy:")
+    elif proof is None:
+        console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
+    else:
+        console.print(
+            f"[bold green]{proof.speedup.value:.2f} times {objectives.of(study).faster}[/] than {compared} "
+            f"(95 % interval {proof.speedup.low:.2f} to {proof.speedup.high:.2f}), CER "
+            f"{100 * proof.cer_a.value:.2f} % before and {100 * proof.cer_b.value:.2f} % after, on {proof.pages} "
+            f"pages that the search never saw."
+        )
+    if study.best:
+        shipped = study.shipped
+        console.print(f"  {changed(study.best, shipped.variant if shipped else study.best)}", soft_wrap=True)
+        console.print(f"config  {folder.best_yaml}", soft_wrap=True)
+    console.print(f"report  {folder.report_html}", soft_wrap=True)
+
+
+def _more_pages(close: Comparison, study: Study, folder: RunFolder) -> str:
+    speedup, increase, faster = close.speedup, close.cer_increase, objectives.of(study).faster
+    kept = len(plan.split_pages(study.references, study.seed).confirm)
+    longer = (
+        f"the same command with --out {folder.root} --resume --budget {math.ceil(2 * study.budget_s / 60)}m"
+    )
+    more = "these are all that the data has: add others with --data" if close.pages >= kept else longer
+    return (
+        f"The closest was {speedup.value:.2f} times {faster} (95 % interval {speedup.low:.2f} to "
+        f"{speedup.high:.2f}), CER {100 * increase.value:+.2f} points ({100 * increase.low:+.2f} to "
+        f"{100 * increase.high:+.2f}, at most {100 * study.constraints.max_cer_increase:+.2f} is allowed), on "
+        f"{close.pages} unseen pages. More pages may prove it: {more}"
+    )

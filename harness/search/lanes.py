@@ -1,0 +1,99 @@
+"""Trials side by side: each laboratory measures one at a time, and whichever is free takes the next."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from types import TracebackType
+
+from harness import descendants
+from harness.measure import Bench
+from harness.search.lab import Lab
+from harness.search.proposals import Proposal
+from harness.values import Block, TrialResult, Variant
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A trial that is to be measured, wherever there is room."""
+
+    number: int
+    variant: Variant
+    phase: str
+    bench: Bench
+    blocks: Sequence[Sequence[int]]
+    deadline_s: float
+    page_s: float
+    stop: Callable[[Sequence[Block]], str | None]
+    clock_s: Callable[[], float]
+    """Seconds since the run began."""
+
+    def run(self, lab: Lab) -> TrialResult:
+        """Measure it there."""
+        began_s = self.clock_s()
+        outcome, note = lab.measure(
+            self.bench,
+            self.variant,
+            self.blocks,
+            deadline_s=self.deadline_s,
+            page_s=self.page_s,
+            stop=self.stop,
+        )
+        wall_s = self.clock_s() - began_s
+        return TrialResult(
+            self.number, self.variant, self.phase, began_s, wall_s, outcome, note, device=lab.label
+        )
+
+
+class Lanes:
+    """Laboratories that measure at the same time. Use as a context manager: leaving it ends what still runs.
+
+    A single one measures in the calling thread, so that an interrupt reaches it at once.
+    """
+
+    def __init__(self, labs: Sequence[Lab]) -> None:
+        self._free = deque(labs)
+        self._pool = ThreadPoolExecutor(len(labs)) if len(labs) > 1 else None
+        self._running: dict[Future[TrialResult], tuple[Proposal, Lab]] = {}
+
+    def __enter__(self) -> "Lanes":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The threads wait for their workers, and end when those are killed.
+        while wait(self._running, timeout=0).not_done:
+            descendants.kill_all(_POLL_S)
+            wait(self._running, timeout=_POLL_S)
+        if self._pool:
+            self._pool.shutdown()
+
+    @property
+    def free(self) -> bool:
+        """Whether a job can start now."""
+        return bool(self._free)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs, or has ended and was not taken yet."""
+        return bool(self._running)
+
+    def start(self, proposal: Proposal, job: Job) -> None:
+        """Begin a job in a free laboratory."""
+        lab = self._free.popleft()
+        if self._pool:
+            future = self._pool.submit(job.run, lab)
+        else:
+            future = Future()
+            future.set_result(job.run(lab))
+        self._running[future] = (proposal, lab)
+
+    def next(self) -> tuple[Proposal, TrialResult]:
+        """Wait for the job that ends first."""
+        done = wait(self._running, return_when=FIRST_COMPLETED).done.pop()
+        proposal, lab = self._running.pop(done)
+        self._free.append(lab)
+        return proposal, done.result()

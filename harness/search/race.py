@@ -1,0 +1,43 @@
+"""When a trial is given up: it needs too much longer than the incumbent for the same pages. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.objectives import Objective
+from harness.values import Block
+
+_SLOWER_AT_ONCE = 4.0
+_SLOWER = 2.0
+"""A trial is dropped where the log of its time is so many deviations beyond the incumbent's for the same pages, after
+its first block and later. The confirmation is where small gains are told."""
+_LEAST_SD, _MOST_SD = 0.02, 0.15
+"""The noise that is reckoned with: a few trials tell it roughly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """One trial against the incumbent, block by block."""
+
+    objective: Objective
+    shares: Mapping[str, float]
+    """The objective's total over the baseline, by page."""
+    gain: float
+    """Of the incumbent over the baseline; 1 where none is sure to be accurate enough."""
+    sure: bool
+    """Whether there is a sure incumbent: without one, a slow trial that is accurate must be heard out."""
+    sd: float
+    """Of the log of the time of trials of one variant."""
+
+    def lost(self, blocks: Sequence[Block]) -> str | None:
+        """Why to give up after these blocks, None to go on."""
+        expected = sum(self.shares[page.page_id] for block in blocks for page in block.pages) / self.gain
+        ratio = self.objective.total(blocks) / expected
+        # What does not even look faster than the baseline cannot win, whatever it reads.
+        deviations = (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER) if self.sure else 0.0
+        limit = math.exp(deviations * min(_MOST_SD, max(_LEAST_SD, self.sd)))
+        if ratio <= limit:
+            return None
+        read = sum(len(block.pages) for block in blocks)
+        rival = "the best" if self.sure else "the baseline"
+        return f"dropped after {read} pages: {100 * (1 - 1 / ratio):.0f} % slower than {rival}"

@@ -1,0 +1,144 @@
+"""What a run knows so far. Every trial is on the disk before the next begins."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from engines.interface import Machine
+from harness import objectives
+from harness.accuracy.scores import PageScore
+from harness.data import PageRef
+from harness.machine import Caution
+from harness.measure import Bench
+from harness.search import gate
+from harness.search.gate import Judgement
+from harness.search.noise import Noise
+from harness.store import RunFolder
+from harness.values import Comparison, Failure, Measurement, Study, TrialResult, Variant
+
+
+class Record:
+    """Trials and what they are worth. Side effect: `keep` writes each into the run folder."""
+
+    def __init__(
+        self,
+        header: Study,
+        pages: Sequence[PageRef],
+        folder: RunFolder,
+        machine: Machine,
+        spent_s: Callable[[], float],
+    ) -> None:
+        self._header, self._pages, self._folder, self._machine = header, tuple(pages), folder, machine
+        self.spent_s = spent_s
+        """Seconds since the run began."""
+        self.objective = objectives.of(header)
+        self.references = header.references
+        self.trials: list[TrialResult] = []
+        self.judgements: list[Judgement] = []
+        """Of the baseline and of the trials of the search."""
+        self.comparisons: tuple[Comparison, ...] = header.comparisons
+        self.best: Variant | None = header.best
+        self.noise: Noise | None = None
+        self._cautions: list[str] = list(header.cautions)
+        self._baseline: TrialResult | None = None
+        self._scores: dict[int, list[PageScore]] = {}
+        self._next = 0
+
+    def study(self) -> Study:
+        """The study as it stands."""
+        return replace(
+            self._header,
+            spent_s=self.spent_s(),
+            references=self.references,
+            trials=tuple(self.trials),
+            comparisons=self.comparisons,
+            best=self.best,
+            noise_pct=100 * self.noise.sd if self.noise else None,
+            cautions=tuple(dict.fromkeys(self._cautions)),
+        )
+
+    def recall(self, earlier: Sequence[TrialResult]) -> None:
+        """Take over the trials of a run that goes on."""
+        self.trials += earlier
+        self._next = max((trial.number + 1 for trial in earlier), default=0)
+
+    def warn(self, caution: Caution) -> None:
+        """Add a doubt about the run."""
+        self._cautions.append(caution.sentence)
+
+    def new_number(self) -> int:
+        """The number of a trial that begins now."""
+        self._next += 1
+        return self._next - 1
+
+    def keep(self, trial: TrialResult) -> None:
+        """A trial has ended, however it did."""
+        self._folder.save_trial(trial)
+        self.trials.append(trial)
+        self._folder.save_study(self.study())
+
+    @property
+    def baseline(self) -> TrialResult:
+        """What everything is compared with. Raises AssertionError before it is known."""
+        assert self._baseline is not None  # noqa: S101  the first thing that a run measures
+        return self._baseline
+
+    def set_baseline(self, trial: TrialResult) -> None:
+        """All trials are judged against this one, which was measured."""
+        self._baseline = trial
+        self._use_drift_where_no_text()
+        self.judgements.append(self.judge(trial))
+
+    @property
+    def measured_baseline(self) -> Measurement:
+        """The baseline's figures."""
+        outcome = self.baseline.outcome
+        assert isinstance(outcome, Measurement)  # noqa: S101  set_baseline takes no other
+        return outcome
+
+    def judge(self, trial: TrialResult) -> Judgement:
+        """What a trial is worth beside the baseline; one of the search is remembered."""
+        judgement = gate.judge(
+            trial,
+            self.measured_baseline,
+            self._header.constraints,
+            self._scored(trial),
+            self._scored(self.baseline),
+            self.objective,
+        )
+        if trial.phase == "search":
+            self.judgements.append(judgement)
+        return judgement
+
+    def bench(self, folder: Path | None = None) -> Bench:
+        """All pages, with `folder` for what is written meanwhile."""
+        return Bench(
+            self._pages,
+            self.references,
+            folder or self._folder.root,
+            self._machine,
+            self._header.seed,
+            self.objective,
+        )
+
+    @property
+    def index(self) -> Mapping[str, int]:
+        """Index of each page by its id."""
+        return {reference.page_id: index for index, reference in enumerate(self.references)}
+
+    def _scored(self, trial: TrialResult) -> list[PageScore]:
+        if isinstance(trial.outcome, Failure):
+            return []
+        if trial.number not in self._scores:
+            self._scores[trial.number] = self.bench().score(trial.outcome.pages)
+        return self._scores[trial.number]
+
+    def _use_drift_where_no_text(self) -> None:
+        """Without any ground truth the baseline's own output is the reference: figures are then drift, not CER."""
+        if any(reference.text for reference in self.references):
+            return
+        read = {page.page_id: page.text for page in self.measured_baseline.pages}
+        self.references = tuple(
+            replace(reference, text=read.get(reference.page_id, "")) for reference in self.references
+        )
+        self.warn(Caution.NO_GROUND_TRUTH)
