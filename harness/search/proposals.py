@@ -225,7 +225,7 @@ class Proposals:
         return hashlib.sha256(json.dumps(domains, sort_keys=True).encode()).hexdigest()[:8]
 
     def _neighbour(self, incumbent: Variant, busy: Container[str]) -> Variant | None:
-        """The untried change of one knob of the incumbent that promises most, None where none does."""
+        """The untried change of the incumbent that promises most, None where none does."""
         shares = self._shares.get(incumbent.id, {})
         found = ranking.steps(self._knobs, incumbent.settings, tuple(self._trials.values()), shares)
         # Equals in an order of the seed's, as an engine lists its knobs by stage and not by merit.
@@ -233,7 +233,7 @@ class Proposals:
         for step in found:
             if step.gain < _PROMISING:
                 break
-            variant = self._space.suggested({**incumbent.settings, step.knob: step.value})
+            variant = self._space.suggested({**incumbent.settings, **step.changes})
             if variant.id not in self._told and variant.id not in busy:
                 return variant
         return None

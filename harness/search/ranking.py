@@ -27,6 +27,8 @@ _INTERACTION = 0.1
 """Sd of what a sum of effects misses; variants that differ in few knobs share it."""
 _LEVEL = 1.0
 """Sd of the log of the speed of all variants together."""
+_MOST_CHANGES = 2
+"""Of a step. Two find what only pays together; the more knobs differ, the less a failure tells."""
 _NORMAL = NormalDist()
 
 
@@ -43,10 +45,9 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The incumbent with one knob changed, before conditions are applied."""
+    """The incumbent with one knob or a few changed, before conditions are applied."""
 
-    knob: str
-    value: Setting
+    changes: Settings
     gain: float
     """Expected improvement of the log of the speed, times the chance to meet the constraints."""
 
@@ -64,31 +65,54 @@ def stage_shares(outcome: Measurement | Failure) -> dict[str, float]:
 def steps(
     knobs: Sequence[Knob], incumbent: Settings, told: Sequence[Told], shares: Mapping[str, float]
 ) -> list[Step]:
-    """Every change of one knob of the incumbent, the most promising first, those that were tried among them.
+    """Changes of one knob of the incumbent, and of a few, the most promising first, tried ones among them.
 
-    `shares` is that of each stage in the incumbent's time, empty where it is not known; `told` holds the incumbent.
+    Every single change is listed. A change of two is the best single one with another beside it, and so on: effects
+    that add up are told sooner where several are tried at once. `shares` is that of each stage in the incumbent's
+    time, empty where it is not known; `told` holds the incumbent.
     """
-    offered = [
-        (knob, value)
+    singles: list[Settings] = [
+        {knob.name: value}
         for knob in knobs
         if knob.name in incumbent
         for value in knob.domain.values
         if value != incumbent[knob.name]
     ]
-    if not offered:
-        return []
+    found: list[Step] = []
+    best: Settings = {}
+    for _ in range(_MOST_CHANGES):
+        wider = [{**best, **single} for single in singles if not best.keys() & single.keys()]
+        if not wider:
+            break
+        rated = _rated(knobs, incumbent, wider, told, shares)
+        found += rated
+        best = max(rated, key=lambda step: step.gain).changes
+    return sorted(found, key=lambda step: -step.gain)
+
+
+def _rated(
+    knobs: Sequence[Knob],
+    incumbent: Settings,
+    offered: Sequence[Settings],
+    told: Sequence[Told],
+    shares: Mapping[str, float],
+) -> list[Step]:
     measured = [trial for trial in told if trial.log_speedup is not None]
     points = [*(trial.settings for trial in measured), incumbent]
-    points += [{**incumbent, knob.name: value} for knob, value in offered]
+    points += [{**incumbent, **changes} for changes in offered]
     mean, covariance = _posterior(
         _covariance(knobs, points, shares), np.array([trial.log_speedup for trial in measured])
     )
+    variance = np.diag(covariance) + covariance[0, 0] - 2 * covariance[0]
+    by_name = {knob.name: knob for knob in knobs}
     found = []
-    for place, (knob, value) in enumerate(offered, start=1):
-        variance = covariance[place, place] + covariance[0, 0] - 2 * covariance[0, place]
-        gain = _expected(float(mean[place] - mean[0]), math.sqrt(max(1e-12, variance)))
-        found.append(Step(knob.name, value, gain * _admissible(knob, value, incumbent, told)))
-    return sorted(found, key=lambda step: -step.gain)
+    for place, changes in enumerate(offered, start=1):
+        gain = _expected(float(mean[place] - mean[0]), math.sqrt(max(1e-12, float(variance[place]))))
+        chance = math.prod(
+            _admissible(by_name[name], value, incumbent, told) for name, value in changes.items()
+        )
+        found.append(Step(changes, gain * chance))
+    return found
 
 
 def _expected(mean: float, sd: float) -> float:

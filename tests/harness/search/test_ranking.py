@@ -24,15 +24,21 @@ def told(gain: float | None, blame: float = 0.0, **changes: Setting) -> Told:
 
 
 def gains(found: list[ranking.Step]) -> dict[tuple[str, Setting], float]:
-    return {(step.knob, step.value): step.gain for step in found}
+    """Of the changes of one knob."""
+    return {
+        (knob, value): step.gain
+        for step in found
+        if len(step.changes) == 1
+        for knob, value in step.changes.items()
+    }
 
 
 def test_every_change_of_one_acting_knob_is_listed_once() -> None:
     found = steps(KNOBS, HERE, [AS_SHIPPED], {})
     expected: set[tuple[str, Setting]] = {("batch", value) for value in (1, 2, 8, 16)}
     expected |= {("runtime", "fast"), ("runtime", "graph"), ("side", 640), ("side", 960)}
-    assert {(step.knob, step.value) for step in found} == expected
-    assert len(found) == len(expected)
+    assert gains(found).keys() == expected
+    assert sum(len(step.changes) == 1 for step in found) == len(expected)
     assert [step.gain for step in found] == sorted((step.gain for step in found), reverse=True)
 
 
@@ -40,7 +46,8 @@ def test_every_change_of_one_acting_knob_is_listed_once() -> None:
 def test_the_stage_that_takes_the_time_is_tried_first(stage: str, first: str) -> None:
     other = {"detect": "recognise", "recognise": "detect"}[stage]
     found = steps((RUNTIME, SIDE), HERE, [AS_SHIPPED], {stage: 0.9, other: 0.1})
-    assert found[0].knob == first
+    assert first in found[0].changes
+    assert max(gains(found), key=lambda single: gains(found)[single])[0] == first
 
 
 def test_a_direction_that_helped_is_gone_on_with_and_one_that_hurt_is_not() -> None:
@@ -75,6 +82,24 @@ def test_blame_is_shared_by_all_that_sets_a_trial_apart() -> None:
     alone = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(None, 1.0, runtime="fast")], {}))
     shared = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(None, 1.0, runtime="fast", side=640)], {}))
     assert alone["runtime", "fast"] < shared["runtime", "fast"]
+
+
+def test_two_effects_that_add_up_are_tried_together_and_never_two_values_of_one_knob() -> None:
+    known = [AS_SHIPPED, told(0.3, batch=8), told(0.4, runtime="fast")]
+    found = steps(KNOBS, HERE, known, {})
+    assert found[0].changes.items() >= {"runtime": "fast"}.items()
+    assert len(found[0].changes) == 2
+    pairs = [step.changes for step in found if len(step.changes) == 2]
+    shared = set.intersection(*({*pair.items()} for pair in pairs))
+    assert shared == {("runtime", "fast")}
+
+
+def test_a_pair_of_which_one_broke_promises_less_than_the_other_alone() -> None:
+    known = [AS_SHIPPED, told(0.6, runtime="fast"), told(None, 1.0, batch=8)]
+    found = steps((BATCH, RUNTIME), HERE, known, {})
+    pair = next(s for s in found if s.changes == {"runtime": "fast", "batch": 8})
+    alone = next(s for s in found if s.changes == {"runtime": "fast"})
+    assert pair.gain < alone.gain
 
 
 def test_the_expected_improvement_is_the_mean_of_what_is_gained() -> None:
