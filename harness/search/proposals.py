@@ -1,4 +1,6 @@
-"""What to try next: known good starts, Optuna's TPE, and steps away from the incumbent, in one Optuna study.
+"""What to try next: known good starts, the most promising step away from the incumbent, and Optuna's TPE.
+
+All are trials of one Optuna study. TPE has a turn now and then, and every turn once no single step promises a gain.
 
 Several processes may share the study: each learns what the others measured, tries nothing twice, and measures the
 best of the others itself before it relies on it.
@@ -21,11 +23,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from engines.interface import Choice, Knob, Setting
 from harness.experiments import Experiment
-from harness.search.gate import Judgement
+from harness.search import ranking
+from harness.search.gate import WORST, Judgement
 from harness.space import Space
-from harness.values import Variant
+from harness.values import Failure, Variant
 
 _ATTEMPTS = 30
+_SAMPLER_EVERY = 5
+"""Turns from one of the sampler to its next: it leaps where no single step leads."""
+_PROMISING = 0.005
+"""Expected gain of the log of the speed that a step must promise: a smaller one drowns in noise."""
 _STARTUP_TRIALS = 6
 _STALE = timedelta(hours=1)
 """A trial of another process that has run for so long has died with it."""
@@ -86,6 +93,8 @@ class Proposals:
         self._tags = {**(tags or {}), **({_RUN: run} if run else {})}
         self._starts = [space.suggested(start) for start in experiment.start]
         self._told: dict[str, tuple[float, Mapping[str, float]]] = {}
+        self._trials: dict[str, ranking.Told] = {}
+        self._shares: dict[str, dict[str, float]] = {}
         self._own: set[str] = set()
         self._asked: set[str] = set()
         """What this process is at."""
@@ -112,7 +121,8 @@ class Proposals:
         if not self._knobs:
             return None
         self._turns += 1
-        if incumbent is not None and self._turns % 2 and (step := self._neighbour(incumbent, busy)):
+        stepping = self._turns % _SAMPLER_EVERY
+        if incumbent is not None and stepping and (step := self._neighbour(incumbent, busy)):
             return self._placed(step, "neighbour")
         for _ in range(_ATTEMPTS):
             trial = self._study.ask()
@@ -136,6 +146,7 @@ class Proposals:
         """Record what a proposal was worth. A failure is a worst value that violates a constraint, not a gap."""
         self._told[proposal.variant.id] = (judgement.log_speedup, judgement.violations)
         self._own.add(proposal.variant.id)
+        self._rank(judgement)
         self._asked.discard(proposal.variant.id)
         proposal.trial.set_user_attr("note", judgement.trial.note)
         self._finish(proposal.trial, judgement.log_speedup, judgement.violations)
@@ -150,6 +161,7 @@ class Proposals:
         self._learn()
         if variant.id in self._told:  # by this run before it was taken up again, or by another
             self._own.add(variant.id)
+            self._rank(judgement)
         else:
             self.tell(self._placed(variant, "earlier run"), judgement)
 
@@ -188,6 +200,7 @@ class Proposals:
             variant = Variant(self._space.engine, self._space.device, settings)
             if trial.state is TrialState.COMPLETE:
                 self._told.setdefault(variant.id, (trial.value or 0.0, trial.constraints))
+                self._trials.setdefault(variant.id, _told(settings, trial))
                 self._elsewhere[variant.id] = variant
             elif trial.user_attrs.get(_RUN) != self._run and not _stale(trial):
                 busy.add(variant.id)
@@ -212,23 +225,28 @@ class Proposals:
         return hashlib.sha256(json.dumps(domains, sort_keys=True).encode()).hexdigest()[:8]
 
     def _neighbour(self, incumbent: Variant, busy: Container[str]) -> Variant | None:
-        """A variant that differs from the incumbent in one knob by one step, or in one name."""
-        for _ in range(_ATTEMPTS):
-            knob = self._draw.choice(self._knobs)
-            if knob.name not in incumbent.settings:
-                continue
-            values = knob.domain.values
-            if isinstance(knob.domain, Choice):
-                others = [value for value in values if value != incumbent.settings[knob.name]]
-            else:
-                at = _encode(knob, incumbent.settings)
-                others = [values[i] for i in (int(at) - 1, int(at) + 1) if 0 <= i < len(values)]
-            if not others:
-                continue
-            step = self._space.suggested({**incumbent.settings, knob.name: self._draw.choice(others)})
-            if step.id not in self._told and step.id not in busy:
-                return step
+        """The untried change of the incumbent that promises most, None where none does."""
+        shares = self._shares.get(incumbent.id, {})
+        found = ranking.steps(self._knobs, incumbent.settings, tuple(self._trials.values()), shares)
+        # Equals in an order of the seed's, as an engine lists its knobs by stage and not by merit.
+        found.sort(key=lambda step: (-round(step.gain, 6), self._draw.random()))
+        for step in found:
+            if step.gain < _PROMISING:
+                break
+            variant = self._space.suggested({**incumbent.settings, **step.changes})
+            if variant.id not in self._told and variant.id not in busy:
+                return variant
         return None
+
+    def _rank(self, judgement: Judgement) -> None:
+        """Keep what the ranking of steps learns from a trial."""
+        trial = judgement.trial
+        failed = isinstance(trial.outcome, Failure)
+        # Too few pages may be all that keeps a constraint from being surely met.
+        blame = 0.0 if judgement.feasible else 0.3 if judgement.likely else 1.0
+        value = None if failed else judgement.log_speedup
+        self._trials[trial.variant.id] = ranking.Told(trial.variant.settings, value, blame)
+        self._shares[trial.variant.id] = ranking.stage_shares(trial.outcome)
 
 
 def _restricted(knob: Knob, experiment: Experiment) -> Knob:
@@ -257,6 +275,13 @@ def settings_of(trial: FrozenTrial) -> dict[str, Setting] | None:
         isinstance(value, bool | int | float | str) for value in settings.values()
     )
     return settings if known else None
+
+
+def _told(settings: Mapping[str, Setting], trial: FrozenTrial) -> ranking.Told:
+    """What another run's trial says to the ranking of steps."""
+    missed = any(violation > 0 for violation in trial.constraints.values())
+    failed = trial.value is None or trial.value <= WORST
+    return ranking.Told(settings, None if failed else trial.value, 1.0 if missed else 0.0)
 
 
 def _stale(trial: FrozenTrial) -> bool:

@@ -186,7 +186,7 @@ class Tuner:
         proposals = self._proposals()
         self._listener.phase("search")
         for trial in record.trials:
-            if trial.phase == "search" or (trial.phase == "baseline" and record.baseline.number):
+            if trial.phase in ("baseline", "search"):
                 proposals.recall(record.judge(trial))
         lanes = Lanes(self._labs if self._undisturbed() else self._labs[:1])
         costs = (baseline.cold_start_s, 1 / baseline.pages_per_second)

@@ -1,0 +1,204 @@
+"""Which step away from the incumbent promises most, by all that was measured so far. Pure.
+
+The log of the speed is fitted as a sum of one effect a knob, as a Gaussian process (Rasmussen and Williams 2006,
+equations 2.25 and 2.26): an effect that is untried has a prior whose width is the share of the incumbent's time that
+the knob's stage takes, so what cannot matter much is tried late. A step is worth its expected improvement (Jones,
+Schonlau and Welch 1998), which is generous to the untried, times the chance that it is admissible at all.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.interface import STAGES, Choice, Knob, Setting, Settings
+from harness.values import Failure, Measurement
+
+_EFFECT = 0.4
+"""Sd of the log of the speed between values of a knob whose stage takes all the time."""
+_LEAST_SHARE = 0.1
+"""A stage whose time is short or not known may still hold up the others."""
+_NOISE = 0.06
+"""Sd of the log of the speed between two trials of one variant, minutes apart."""
+_INTERACTION = 0.1
+"""Sd of what a sum of effects misses; variants that differ in few knobs share it."""
+_LEVEL = 1.0
+"""Sd of the log of the speed of all variants together."""
+_MOST_CHANGES = 2
+"""Of a step. Two find what only pays together; the more knobs differ, the less a failure tells."""
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a trial was worth."""
+
+    settings: Settings
+    log_speedup: float | None
+    """None where nothing was measured."""
+    blame: float
+    """From 0 for a trial that met every constraint to 1 for one that failed or surely missed one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The incumbent with one knob or a few changed, before conditions are applied."""
+
+    changes: Settings
+    gain: float
+    """Expected improvement of the log of the speed, times the chance to meet the constraints."""
+
+
+def stage_shares(outcome: Measurement | Failure) -> dict[str, float]:
+    """Share of the time of all stages by stage; empty where the engine reports none."""
+    seconds: dict[str, float] = {}
+    for page in outcome.pages if isinstance(outcome, Measurement) else ():
+        for stage, spent_s in page.stage_s.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent_s
+    total_s = sum(seconds.values())
+    return {stage: spent_s / total_s for stage, spent_s in seconds.items()} if total_s else {}
+
+
+def steps(
+    knobs: Sequence[Knob], incumbent: Settings, told: Sequence[Told], shares: Mapping[str, float]
+) -> list[Step]:
+    """Changes of one knob of the incumbent, and of a few, the most promising first, tried ones among them.
+
+    Every single change is listed. A change of two is the best single one with another beside it, and so on: effects
+    that add up are told sooner where several are tried at once. `shares` is that of each stage in the incumbent's
+    time, empty where it is not known; `told` holds the incumbent.
+    """
+    singles: list[Settings] = [
+        {knob.name: value}
+        for knob in knobs
+        if knob.name in incumbent
+        for value in knob.domain.values
+        if value != incumbent[knob.name]
+    ]
+    found: list[Step] = []
+    best: Settings = {}
+    for _ in range(_MOST_CHANGES):
+        wider = [{**best, **single} for single in singles if not best.keys() & single.keys()]
+        if not wider:
+            break
+        rated = _rated(knobs, incumbent, wider, told, shares)
+        found += rated
+        best = max(rated, key=lambda step: step.gain).changes
+    return sorted(found, key=lambda step: -step.gain)
+
+
+def _rated(
+    knobs: Sequence[Knob],
+    incumbent: Settings,
+    offered: Sequence[Settings],
+    told: Sequence[Told],
+    shares: Mapping[str, float],
+) -> list[Step]:
+    measured = [trial for trial in told if trial.log_speedup is not None]
+    points = [*(trial.settings for trial in measured), incumbent]
+    points += [{**incumbent, **changes} for changes in offered]
+    mean, covariance = _posterior(
+        _covariance(knobs, points, shares), np.array([trial.log_speedup for trial in measured])
+    )
+    variance = np.diag(covariance) + covariance[0, 0] - 2 * covariance[0]
+    by_name = {knob.name: knob for knob in knobs}
+    found = []
+    for place, changes in enumerate(offered, start=1):
+        gain = _expected(float(mean[place] - mean[0]), math.sqrt(max(1e-12, float(variance[place]))))
+        chance = math.prod(
+            _admissible(by_name[name], value, incumbent, told) for name, value in changes.items()
+        )
+        found.append(Step(changes, gain * chance))
+    return found
+
+
+def _expected(mean: float, sd: float) -> float:
+    """The expected value of a normal variable where it is positive, and 0 elsewhere."""
+    return mean * _NORMAL.cdf(mean / sd) + sd * _NORMAL.pdf(mean / sd)
+
+
+def _posterior(
+    prior: NDArray[np.float64], seen: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and covariance of the points after the first `len(seen)`, whose noisy values are `seen`."""
+    count = len(seen)
+    if not count:
+        return np.zeros(len(prior)), prior
+    level = float(seen.mean())
+    known = prior[:count, :count] + _NOISE**2 * np.eye(count)
+    gain = np.linalg.solve(known, prior[:count, count:]).T
+    return level + gain @ (seen - level), prior[count:, count:] - gain @ prior[:count, count:]
+
+
+def _covariance(
+    knobs: Sequence[Knob], points: Sequence[Settings], shares: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Of the log of the speed between all points, before anything is known."""
+    total: NDArray[np.float64] = np.full((len(points), len(points)), _LEVEL**2)
+    differing = np.zeros_like(total)
+    for knob in knobs:
+        places = np.array([_place(knob, point.get(knob.name)) for point in points])
+        apart = np.abs(places[:, None] - places[None, :])
+        total += (_EFFECT * _share(knob, shares)) ** 2 * _alike(knob, places, apart)
+        differing += apart > 0
+    total += _INTERACTION**2 * np.exp(-differing / 2)
+    return total
+
+
+def _alike(knob: Knob, places: NDArray[np.float64], apart: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much the effects of two values of a knob have in common.
+
+    Numbers have a trend, which carries a direction that helped on, and a bend. Names have nothing in common, and
+    neither has a number with the absence of its knob.
+    """
+    if isinstance(knob.domain, Choice):
+        same: NDArray[np.float64] = (apart == 0).astype(float)
+        return same
+    acting = places >= 0
+    both = acting[:, None] & acting[None, :]
+    trend = (places[:, None] - 0.5) * (places[None, :] - 0.5)
+    absent = (~acting[:, None] & ~acting[None, :]).astype(float)
+    alike: NDArray[np.float64] = np.where(both, trend + 0.5 * np.exp(-apart / 0.5), absent)
+    return alike
+
+
+def _place(knob: Knob, value: Setting | None) -> float:
+    """Where a value is among those of its knob, from 0 to 1 for numbers; -1 where the knob does not act."""
+    values: Sequence[Setting] = knob.domain.values
+    if value is None:
+        return -1.0
+    if isinstance(knob.domain, Choice):
+        return float(values.index(value)) if value in values else float(len(values))
+    return float(np.interp(float(value), [float(v) for v in values], np.linspace(0.0, 1.0, len(values))))
+
+
+def _share(knob: Knob, shares: Mapping[str, float]) -> float:
+    """Of the time that a knob may change: that of its stage, and all where its stage is none of a page's."""
+    if knob.stage not in STAGES or not shares:
+        return 1.0
+    return max(_LEAST_SHARE, shares.get(knob.stage, 0.0))
+
+
+def _admissible(knob: Knob, value: Setting, incumbent: Settings, told: Sequence[Told]) -> float:
+    """The chance that a value works and reads well: what it did, and what it may have been the cause of.
+
+    A trial's blame is shared by all that sets it apart from the incumbent. For numbers it holds beyond the value
+    too: what breaks at one size breaks at the next. 1 for a value that was never seen.
+    """
+    good = bad = 0.0
+    here, there = _place(knob, incumbent[knob.name]), _place(knob, value)
+    for trial in told:
+        then = trial.settings.get(knob.name)
+        if then is None:
+            continue
+        at = _place(knob, then)
+        ordered = not isinstance(knob.domain, Choice)
+        if at == there or (ordered and here < at < there) or (ordered and there < at < here):
+            apart = sum(trial.settings.get(name) != other for name, other in incumbent.items())
+            bad += trial.blame / max(1, apart)
+        if at == there:
+            good += 1 - trial.blame
+    return (1 + good) / (1 + good + 3 * bad)

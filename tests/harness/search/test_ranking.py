@@ -1,0 +1,129 @@
+"""The order of the steps away from an incumbent, on a space that is small enough to know by heart."""
+
+import math
+
+import numpy as np
+import pytest
+
+from engines.interface import Choice, Knob, Ordered, Setting
+from harness.search import ranking
+from harness.search.ranking import Told, stage_shares, steps
+from harness.values import Block, Failure, FailureKind, Measurement, PageRecord
+
+BATCH = Knob("batch", "recognise", Ordered((1, 2, 4, 8, 16)), 4, "lines a call")
+RUNTIME = Knob("runtime", "recognise", Choice(("plain", "fast", "graph")), "plain", "runtime")
+SIDE = Knob("side", "detect", Ordered((640, 960, 1280)), 1280, "pixels", changes_text=True)
+STREAMS = Knob("streams", "recognise", Ordered((1, 2)), 1, "streams", when={"runtime": ("fast",)})
+KNOBS = (BATCH, RUNTIME, SIDE, STREAMS)
+HERE: dict[str, Setting] = {"batch": 4, "runtime": "plain", "side": 1280}
+AS_SHIPPED = Told(HERE, 0.0, 0.0)
+
+
+def told(gain: float | None, blame: float = 0.0, **changes: Setting) -> Told:
+    return Told({**HERE, **changes}, gain, blame)
+
+
+def gains(found: list[ranking.Step]) -> dict[tuple[str, Setting], float]:
+    """Of the changes of one knob."""
+    return {
+        (knob, value): step.gain
+        for step in found
+        if len(step.changes) == 1
+        for knob, value in step.changes.items()
+    }
+
+
+def test_every_change_of_one_acting_knob_is_listed_once() -> None:
+    found = steps(KNOBS, HERE, [AS_SHIPPED], {})
+    expected: set[tuple[str, Setting]] = {("batch", value) for value in (1, 2, 8, 16)}
+    expected |= {("runtime", "fast"), ("runtime", "graph"), ("side", 640), ("side", 960)}
+    assert gains(found).keys() == expected
+    assert sum(len(step.changes) == 1 for step in found) == len(expected)
+    assert [step.gain for step in found] == sorted((step.gain for step in found), reverse=True)
+
+
+@pytest.mark.parametrize(("stage", "first"), [("detect", "side"), ("recognise", "runtime")])
+def test_the_stage_that_takes_the_time_is_tried_first(stage: str, first: str) -> None:
+    other = {"detect": "recognise", "recognise": "detect"}[stage]
+    found = steps((RUNTIME, SIDE), HERE, [AS_SHIPPED], {stage: 0.9, other: 0.1})
+    assert first in found[0].changes
+    assert max(gains(found), key=lambda single: gains(found)[single])[0] == first
+
+
+def test_a_direction_that_helped_is_gone_on_with_and_one_that_hurt_is_not() -> None:
+    faster = told(0.3, batch=8)
+    found = gains(steps(KNOBS, faster.settings, [AS_SHIPPED, faster], {}))
+    assert found["batch", 16] > found["batch", 2]
+    slower = told(-0.3, batch=8)
+    found = gains(steps(KNOBS, HERE, [AS_SHIPPED, slower], {}))
+    assert found["batch", 2] > found["batch", 16]
+
+
+def test_an_effect_that_was_seen_elsewhere_is_expected_here() -> None:
+    known = [AS_SHIPPED, told(0.5, side=640), told(0.8, side=640, runtime="fast")]
+    found = gains(steps(KNOBS, HERE, [*known, told(-0.5, runtime="graph", side=960)], {}))
+    assert found["runtime", "fast"] > found["runtime", "graph"]
+
+
+def test_what_was_slower_promises_less_than_the_untried() -> None:
+    found = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(-0.2, runtime="graph")], {}))
+    assert found["runtime", "graph"] < 0.005 < found["runtime", "fast"]
+
+
+def test_a_size_that_broke_warns_of_the_larger_ones_and_not_of_the_smaller() -> None:
+    broke = told(None, 1.0, batch=8)
+    found = gains(steps(KNOBS, HERE, [AS_SHIPPED, broke], {}))
+    before = gains(steps(KNOBS, HERE, [AS_SHIPPED], {}))
+    assert found["batch", 16] < 0.5 * before["batch", 16]
+    assert found["batch", 2] == pytest.approx(before["batch", 2])
+
+
+def test_blame_is_shared_by_all_that_sets_a_trial_apart() -> None:
+    alone = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(None, 1.0, runtime="fast")], {}))
+    shared = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(None, 1.0, runtime="fast", side=640)], {}))
+    assert alone["runtime", "fast"] < shared["runtime", "fast"]
+
+
+def test_two_effects_that_add_up_are_tried_together_and_never_two_values_of_one_knob() -> None:
+    known = [AS_SHIPPED, told(0.3, batch=8), told(0.4, runtime="fast")]
+    found = steps(KNOBS, HERE, known, {})
+    assert found[0].changes.items() >= {"runtime": "fast"}.items()
+    assert len(found[0].changes) == 2
+    pairs = [step.changes for step in found if len(step.changes) == 2]
+    shared = set.intersection(*({*pair.items()} for pair in pairs))
+    assert shared == {("runtime", "fast")}
+
+
+def test_a_pair_of_which_one_broke_promises_less_than_the_other_alone() -> None:
+    known = [AS_SHIPPED, told(0.6, runtime="fast"), told(None, 1.0, batch=8)]
+    found = steps((BATCH, RUNTIME), HERE, known, {})
+    pair = next(s for s in found if s.changes == {"runtime": "fast", "batch": 8})
+    alone = next(s for s in found if s.changes == {"runtime": "fast"})
+    assert pair.gain < alone.gain
+
+
+def test_the_expected_improvement_is_the_mean_of_what_is_gained() -> None:
+    draws = np.random.default_rng(0).normal(-0.1, 0.2, 400_000)
+    assert ranking._expected(-0.1, 0.2) == pytest.approx(np.maximum(draws, 0).mean(), rel=0.02)
+
+
+def test_the_fit_is_that_of_a_gaussian_process() -> None:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF
+
+    x = np.linspace(0, 1, 5)[:, None]
+    seen = np.array([0.3, -0.1, 0.2])
+    reference = GaussianProcessRegressor(RBF(0.4, "fixed"), alpha=ranking._NOISE**2, optimizer=None)
+    reference.fit(x[:3], seen - seen.mean())
+    mean, covariance = reference.predict(x[3:], return_cov=True)
+    own_mean, own_covariance = ranking._posterior(RBF(0.4)(x), seen)
+    assert own_mean == pytest.approx(mean + seen.mean())
+    assert own_covariance == pytest.approx(covariance)
+
+
+def test_stage_shares_add_up_and_a_failure_has_none() -> None:
+    pages = tuple(PageRecord(f"p{i}", (), 1.0, {"detect": 0.2, "recognise": 0.6}) for i in range(3))
+    shares = stage_shares(Measurement(1.0, (Block(pages, 3.0),)))
+    assert shares == pytest.approx({"detect": 0.25, "recognise": 0.75})
+    assert math.fsum(shares.values()) == pytest.approx(1)
+    assert stage_shares(Failure(FailureKind.CRASH, "open", "died")) == {}
