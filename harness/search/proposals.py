@@ -1,6 +1,6 @@
 """What to try next: known good starts, the most promising step away from the incumbent, and Optuna's TPE.
 
-All are trials of one Optuna study. TPE has a turn now and then, and every turn once no single step promises a gain.
+All are trials of one Optuna study. TPE has a turn now and then, and every turn once no step promises a gain.
 
 Several processes may share the study: each learns what the others measured, tries nothing twice, and measures the
 best of the others itself before it relies on it.
@@ -30,7 +30,7 @@ from harness.values import Failure, Variant
 
 _ATTEMPTS = 30
 _SAMPLER_EVERY = 5
-"""Turns from one of the sampler to its next: it leaps where no single step leads."""
+"""Turns from one of the sampler to its next: it leaps where no step leads."""
 _PROMISING = 0.005
 """Expected gain of the log of the speed that a step must promise: a smaller one drowns in noise."""
 _STARTUP_TRIALS = 6
