@@ -105,21 +105,22 @@ def measure(
     blocks: Sequence[Sequence[int]],
     *,
     deadline_s: float,
+    start_s: float = OPEN_S,
     page_s: float = SLOWEST_PAGE_S,
     warmup: int = 1,
     stop: Callable[[Sequence[Block]], str | None] = lambda _: None,
 ) -> tuple[Measurement | Failure, str]:
     """Read `blocks` of pages with one variant in fresh processes.
 
-    `deadline_s` bounds the whole trial and `page_s` each page, in seconds. After each block `stop` may end the
-    trial early by giving a reason. Returns the outcome and that reason ("" where there was none).
+    `deadline_s` bounds the whole trial, `start_s` its start and `page_s` each page, in seconds. After each block
+    `stop` may end the trial early by giving a reason. Returns the outcome and that reason ("" where there was none).
     """
     clock = Deadline(deadline_s)
     note = ""
     session = Session(variant, bench.pages, bench.folder, bench.machine)
     try:
         with session:
-            session.start(warmup_pages(warmup, len(bench.pages)), clock.left(OPEN_S))
+            session.start(warmup_pages(warmup, len(bench.pages)), clock.left(start_s))
             done: list[Block] = []
             for block in blocks:
                 done.append(bench.read(session, block, clock.left(page_s * len(block))))
@@ -322,11 +323,12 @@ def comparison(
     side: int,
     *,
     sequential: bool,
+    alpha: float = stats.ALPHA,
     failure: str | None = None,
 ) -> Comparison:
-    """What the rounds say of side `side` (B) against side 0 (A); `sequential` as in `stats.speedup`."""
+    """What the rounds say of side `side` (B) against side 0 (A); `sequential` and `alpha` as in `stats.speedup`."""
     log_ratios = tuple(result.log_ratios[side - 1] for result in rounds)
-    interval = stats.speedup(log_ratios, sequential=sequential)
+    interval = stats.speedup(log_ratios, sequential=sequential, alpha=alpha)
     scores_a, scores_b = (
         bench.score(list(first_reading(result.blocks[which] for result in rounds).values()))
         for which in (0, side)

@@ -36,15 +36,15 @@ def confidence_sequence(values: Sequence[float], alpha: float = ALPHA) -> Interv
     return Interval(mean, mean - half, mean + half)
 
 
-def speedup(log_ratios: Sequence[float], *, sequential: bool) -> Interval:
-    """The throughput of B over A from the rounds' log(t_A / t_B), with its interval.
+def speedup(log_ratios: Sequence[float], *, sequential: bool, alpha: float = ALPHA) -> Interval:
+    """The throughput of B over A from the rounds' log(t_A / t_B), with its interval at level 1 - `alpha`.
 
     `sequential` where the results decide how many rounds there are; Student's interval is narrower, and honest
     only where they do not.
     """
     if not log_ratios:
         return Interval(math.nan, 0.0, math.inf)
-    log = confidence_sequence(log_ratios) if sequential else mean_interval(log_ratios)
+    log = confidence_sequence(log_ratios, alpha) if sequential else mean_interval(log_ratios, alpha)
     return Interval(math.exp(log.value), math.exp(log.low), math.exp(log.high))
 
 

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness import stats
 from harness.measure import Bench, SideFailedError, comparison
 from harness.search import gate, plan
 from harness.search.lab import Lab
@@ -26,9 +27,15 @@ class SideBySide:
         return tuple(_together(self.rounds, side) for side in range(len(self.sides)))
 
     def comparisons(self, bench: Bench) -> tuple[Comparison, ...]:
-        """Every finalist against the baseline."""
+        """Every finalist against the baseline.
+
+        The winner is chosen by these intervals of the speed-up, so all of them hold at once with 95 % (Bonferroni).
+        """
+        alpha = stats.ALPHA / max(1, len(self.sides) - 1)
         return tuple(
-            comparison(bench, self.sides[0], self.sides[side], self.rounds, side, sequential=False)
+            comparison(
+                bench, self.sides[0], self.sides[side], self.rounds, side, sequential=False, alpha=alpha
+            )
             for side in range(1, len(self.sides))
         )
 

@@ -25,6 +25,7 @@ class Job:
     bench: Bench
     blocks: Sequence[Sequence[int]]
     deadline_s: float
+    start_s: float
     page_s: float
     stop: Callable[[Sequence[Block]], str | None]
     clock_s: Callable[[], float]
@@ -38,6 +39,7 @@ class Job:
             self.variant,
             self.blocks,
             deadline_s=self.deadline_s,
+            start_s=self.start_s,
             page_s=self.page_s,
             stop=self.stop,
         )

@@ -16,7 +16,7 @@ from harness.devices import Device
 from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import NOISY_PCT, Caution
-from harness.measure import block_pages
+from harness.measure import OPEN_S, block_pages
 from harness.objectives import THROUGHPUT
 from harness.search import gate, plan
 from harness.search.confirm import side_by_side, winner
@@ -34,6 +34,7 @@ from harness.store import RunFolder
 from harness.values import Block, Failure, FailureKind, Measurement, Study, TrialResult, Variant
 
 _HANG_FACTOR = 3.0
+_STARTS_LEFT = 4
 _SHORTEST_DEADLINE_S = 15.0
 _MAX_FINALISTS = 3
 
@@ -273,6 +274,8 @@ class Tuner:
                 max(plan.BLOCK_PAGES, block_pages([variant])),
             ),
             deadline_s=left_s,
+            # Building models takes longer than any start of the baseline, but a hang must not take all that is left.
+            start_s=max(_HANG_FACTOR * baseline.cold_start_s, left_s / _STARTS_LEFT),
             page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
             stop=race.lost,
         )
@@ -285,11 +288,12 @@ class Tuner:
         *,
         deadline_s: float,
         stop: Callable[[Sequence[Block]], str | None],
+        start_s: float = OPEN_S,
         page_s: float = math.inf,
     ) -> Job:
         number = self._record.new_number()
         bench = self._record.bench(self._folder.trial(number, variant.id))
-        return Job(number, variant, phase, bench, blocks, deadline_s, page_s, stop, self._spent_s)
+        return Job(number, variant, phase, bench, blocks, deadline_s, start_s, page_s, stop, self._spent_s)
 
     def _confirm(self) -> None:
         """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""

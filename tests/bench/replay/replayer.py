@@ -18,7 +18,7 @@ from itertools import pairwise
 from engines.interface import Line, Setting
 from harness import stats
 from harness.data import PageRef
-from harness.measure import SLOWEST_PAGE_S, Bench, SideFailedError, block_pages
+from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench, SideFailedError, block_pages
 from harness.search.plan import Split
 from harness.space import Space
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, ReferencePage, Round, Variant
@@ -78,6 +78,7 @@ class Replay:
         blocks: Sequence[Sequence[int]],
         *,
         deadline_s: float,
+        start_s: float = OPEN_S,
         page_s: float = SLOWEST_PAGE_S,
         stop: Callable[[Sequence[Block]], str | None] = lambda _: None,
     ) -> tuple[Measurement | Failure, str]:
