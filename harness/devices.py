@@ -68,7 +68,10 @@ def parse(text: str, machine: Machine) -> tuple[Device, ...]:
             "tune each in a run of its own"
         )
     shares = core_shares(_own_cores(), len(devices))
-    return tuple(Device(name, name, tuple(share)) for name, share in zip(devices, shares, strict=True))
+    least = min(len(share) for share in shares)
+    return tuple(
+        Device(name, name, tuple(share[:least])) for name, share in zip(devices, shares, strict=True)
+    )
 
 
 def _core_sets(names: list[str]) -> tuple[Device, ...]:

@@ -15,6 +15,7 @@ from harness.data import named_sets
 from harness.describe import versions
 from harness.errors import UserError
 from harness.machine import (
+    NOISY_PCT,
     available_devices,
     cautions,
     describe,
@@ -28,7 +29,6 @@ from harness.space import Space
 from harness.values import Variant
 
 _DEFAULT_ENGINE = "ppocr"
-_NOISY_PCT = 5.0
 _TOOLS = ("ocr-tune", "optuna", "onnxruntime", "openvino", "torch", "numpy", "opencv-python")
 
 
@@ -126,7 +126,7 @@ def _say(document: dict[str, Any], machine: str) -> None:
     table.add_row("devices", ", ".join(document["devices"]))
     table.add_row("fingerprint", document["fingerprint"])
     noise = document["noise_pct"]
-    calm = "calm" if noise <= _NOISY_PCT else "[yellow]noisy: give longer budgets, or a quieter machine[/]"
+    calm = "calm" if noise <= NOISY_PCT else "[yellow]noisy: give longer budgets, or a quieter machine[/]"
     table.add_row("noise", f"{noise:.1f} % from one repetition of the same work to the next: {calm}")
     for name, value in document["state"].items():
         table.add_row(name, "not readable here" if value is None else str(value))

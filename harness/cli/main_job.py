@@ -23,7 +23,7 @@ from harness.errors import UserError
 from harness.experiments import read_experiment
 from harness.hardware_rule import available_memory_gib, rule_for, suggestion
 from harness.machine import cautions, detect, fingerprint
-from harness.outcome import tuned_config
+from harness.outcome import comparison_of_best, tuned_config
 from harness.search import memory
 from harness.search.shared import join
 from harness.search.tuner import Task, Tuner
@@ -69,7 +69,9 @@ def run(request: Request) -> int:
             seed=earlier.seed,
             spent_s=earlier.spent_s + header.spent_s,
             comparisons=earlier.comparisons,
-            best=earlier.best,
+            best=earlier.best
+            if comparison_of_best(earlier)
+            else None,  # what was only in the lead is found again
         )
     shared = join(request.storage, header) if request.storage else None
     own, others = memory.starts(
@@ -82,7 +84,8 @@ def run(request: Request) -> int:
     # A start may name what this machine lacks, such as weights or a build of a runtime.
     starts = [start for start in (*own, guess, *others, *experiment.start) if space.admits(start)]
     experiment = experiment.model_copy(update={"start": starts})
-    task = Task(header, loaded.pages, space, experiment, shared, devices)
+    side_by_side = devices if len(devices) > 1 or devices[0].cores else ()
+    task = Task(header, loaded.pages, space, experiment, shared, side_by_side)
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:
         tuner = Tuner(task, folder, machine, display)
         study = tuner.run(earlier.trials if earlier else ())

@@ -2,22 +2,26 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import cycle, islice, repeat
+from functools import partial
+from itertools import cycle, islice
+from typing import TypeVar
 
-from harness import descendants, stats
+from harness import stats
 from harness.devices import Device
 from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench, Deadline, warmup_pages
+from harness.search.lanes import end
 from harness.session import Session, TrialFailedError
 from harness.values import Interval, Variant
 
 _HARMLESS = math.log(1.05)
 """What a device may lose by the company of the others, or by being slower than the first."""
 _MOST_BLOCKS = 24
-_AT_ONCE_S = 1.0
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 
 def undisturbed(
@@ -83,16 +87,24 @@ def _log_ratios(
                 [bench.read(session, block, clock.left(SLOWEST_PAGE_S * len(block)))]
             )
 
-        try:
-            first, *others = pool.map(opened, devices)
-            for block in islice(cycle(blocks), _MOST_BLOCKS):
-                alone, company = 1.0, []
-                for together in draw.sample([False, True], 2):
-                    if together:
-                        company = list(pool.map(read, (first, *others), repeat(block)))
-                    else:
-                        alone = read(first, block)
-                yield tuple(math.log(total / alone) for total in company)
-        except KeyboardInterrupt:
-            descendants.kill_all(_AT_ONCE_S)  # or the threads would wait for their workers
-            raise
+        first, *others = _all(pool, opened, devices)
+        for block in islice(cycle(blocks), _MOST_BLOCKS):
+            alone, company = 0.0, [0.0]
+            for together in draw.sample([False, True], 2):
+                if together:
+                    company = _all(pool, partial(read, block=block), (first, *others))
+                else:
+                    alone = read(first, block)
+            if not all(0 < total < math.inf for total in (alone, *company)):
+                return  # a counter of energy that could not be read, or stood still
+            yield tuple(math.log(total / alone) for total in company)
+
+
+def _all(pool: ThreadPoolExecutor, job: Callable[[_A], _B], over: Iterable[_A]) -> list[_B]:
+    """What `job` gives for each, all at the same time; where one fails, the others end at once."""
+    futures = [pool.submit(job, one) for one in over]
+    try:
+        return [future.result() for future in futures]
+    except BaseException:
+        end(futures)
+        raise

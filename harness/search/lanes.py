@@ -1,10 +1,11 @@
 """Trials side by side: each laboratory measures one at a time, and whichever is free takes the next."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
+from typing import Any
 
 from harness import descendants
 from harness.measure import Bench
@@ -49,8 +50,16 @@ class Job:
         )
 
 
+def end(running: Iterable[Future[Any]]) -> None:
+    """Wait for threads that wait for their workers, which are killed."""
+    futures = list(running)
+    while wait(futures, timeout=0).not_done:
+        descendants.kill_all(_POLL_S)
+        wait(futures, timeout=_POLL_S)
+
+
 class Lanes:
-    """Laboratories that measure at the same time. Use as a context manager: leaving it ends what still runs.
+    """Laboratories that measure at the same time, each one job.
 
     A single one measures in the calling thread, so that an interrupt reaches it at once.
     """
@@ -60,18 +69,19 @@ class Lanes:
         self._pool = ThreadPoolExecutor(len(labs)) if len(labs) > 1 else None
         self._running: dict[Future[TrialResult], tuple[Proposal, Lab]] = {}
 
-    def __enter__(self) -> "Lanes":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # The threads wait for their workers, and end when those are killed.
-        while wait(self._running, timeout=0).not_done:
-            descendants.kill_all(_POLL_S)
-            wait(self._running, timeout=_POLL_S)
-        if self._pool:
-            self._pool.shutdown()
+    @contextmanager
+    def kept_by(self, keep: Callable[[TrialResult], None]) -> Iterator[None]:
+        """In here jobs run. Leaving it ends those that still do, and gives `keep` those that nobody has taken."""
+        try:
+            yield
+        finally:
+            ended = wait(self._running, timeout=0).done
+            end(self._running)
+            if self._pool:
+                self._pool.shutdown()
+            for future in ended:
+                if future.exception() is None:
+                    keep(future.result())
 
     @property
     def free(self) -> bool:
@@ -84,7 +94,7 @@ class Lanes:
         return bool(self._running)
 
     def start(self, proposal: Proposal, job: Job) -> None:
-        """Begin a job in a free laboratory."""
+        """Begin a job in a free laboratory; a single one ends it before this returns."""
         lab = self._free.popleft()
         if self._pool:
             future = self._pool.submit(job.run, lab)

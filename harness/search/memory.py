@@ -45,9 +45,15 @@ def starts(
             continue
         if study.best is None or comparison_of_best(study) is None:
             continue  # nothing was proven
-        here = (study.fingerprint, study.device) == (header.fingerprint, header.device)
+        here = (study.fingerprint, _alike(study)) == (header.fingerprint, _alike(header))
         (same if here else other).append(space.admitted(study.best.settings))
     return _different(same)[:1], _different(other)[:suggestions]
+
+
+def _alike(study: Study) -> str:
+    """Its first device; sets of cores differ only in size, which the fingerprint holds."""
+    first = study.device.partition(",")[0]
+    return "cpu" if first.startswith("cpu") else first
 
 
 def _different(settings: Iterable[dict[str, Setting]]) -> list[dict[str, Setting]]:

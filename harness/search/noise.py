@@ -3,6 +3,8 @@
 It takes minutes on a slow engine, so it is kept for a week; a machine with another fingerprint measures anew.
 """
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.data.cache import cache_dir
 from harness.measure import Bench, Deadline, measure
 from harness.store import write_atomic
-from harness.values import Failure, Variant
+from harness.values import Failure, Study, Variant
 
 _MOST_TRIALS = 8
 _LEAST_TRIALS = 4
@@ -38,6 +40,13 @@ class Noise:
 UNKNOWN = Noise(0.075, 0, 0.0)
 """What was seen on shared machines: trials minutes apart differed by up to 16 %."""
 _NOISE = TypeAdapter(Noise)
+
+
+def noise_key(header: Study, base: Variant, label: str) -> str:
+    """A name for what a measured noise holds for: this machine or device of it, objective, pages and variant."""
+    facts = [header.objective, header.rate, base.id, label, [data.sha256 for data in header.data]]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    return f"{header.fingerprint}-{digest}"
 
 
 def known(key: str) -> Noise | None:
@@ -76,9 +85,12 @@ def measured(
         outcome, _ = measure(bench, variant, [block], deadline_s=clock.left())
         if isinstance(outcome, Failure):
             break
-        totals.append(math.log(bench.objective.total(outcome.blocks)))
+        total = bench.objective.total(outcome.blocks)
+        if not 0 < total < math.inf:  # a counter of energy that could not be read, or stood still
+            break
+        totals.append(math.log(total))
     return Noise(stdev(totals), len(totals), time.time()) if len(totals) >= _LEAST_TRIALS else None
 
 
 def _path(key: str) -> Path:
-    return cache_dir() / "noise" / f"{key.replace(':', '_')}.json"
+    return cache_dir() / "noise" / f"{key}.json"

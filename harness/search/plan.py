@@ -91,6 +91,11 @@ def _mixed(strata: Sequence[Sequence[int]]) -> list[int]:
     return [page for _, page in sorted(places)]
 
 
+def even_blocks(pages: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Blocks of `size` pages; the last may be shorter."""
+    return [pages[i : i + size] for i in range(0, len(pages), size)]
+
+
 def blocks_of(pages: Sequence[int], size: int = BLOCK_PAGES) -> list[list[int]]:
     """Blocks of `size` pages, then of twice as many and so on: losers are told from the first ones.
 

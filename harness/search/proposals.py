@@ -9,7 +9,7 @@ best of the others itself before it relies on it.
 import hashlib
 import json
 import random
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -150,6 +150,10 @@ class Proposals:
         self._asked.discard(proposal.variant.id)
         proposal.trial.set_user_attr("note", judgement.trial.note)
         self._finish(proposal.trial, judgement.log_speedup, judgement.violations)
+
+    def expect(self, ids: Iterable[str]) -> None:
+        """These variants are being measured already."""
+        self._asked |= {*ids}
 
     def made(self, proposal: Proposal) -> bool:
         """Whether the proposal is of this study."""

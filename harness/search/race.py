@@ -25,7 +25,8 @@ class Race:
     gain: float
     """Of the incumbent over the baseline; 1 where none is sure to be accurate enough."""
     sure: bool
-    """Whether there is a sure incumbent: without one, a slow trial that is accurate must be heard out."""
+    """Whether there is a sure incumbent. Without one the rival is the baseline: a slow trial may be the first that is
+    accurate enough, but not one that does not even look faster than the engine as shipped."""
     sd: float
     """Of the log of the time of trials of one variant."""
 
@@ -33,7 +34,6 @@ class Race:
         """Why to give up after these blocks, None to go on."""
         expected = sum(self.shares[page.page_id] for block in blocks for page in block.pages) / self.gain
         ratio = self.objective.total(blocks) / expected
-        # What does not even look faster than the baseline cannot win, whatever it reads.
         deviations = (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER) if self.sure else 0.0
         limit = math.exp(deviations * min(_MOST_SD, max(_LEAST_SD, self.sd)))
         if ratio <= limit:

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.interface import STAGES, Choice, Knob, Setting, Settings
+from harness.search.noise import UNKNOWN
 from harness.values import Failure, Measurement
 
 _EFFECT = 0.4
 """Sd of the log of the speed between values of a knob whose stage takes all the time."""
 _LEAST_SHARE = 0.1
 """A stage whose time is short or not known may still hold up the others."""
-_NOISE = 0.06
-"""Sd of the log of the speed between two trials of one variant, minutes apart."""
+_NOISE = UNKNOWN.sd
 _INTERACTION = 0.1
 """Sd of what a sum of effects misses; variants that differ in few knobs share it."""
 _LEVEL = 1.0
@@ -30,6 +30,8 @@ _LEVEL = 1.0
 _MOST_CHANGES = 2
 """Of a step. Two find what only pays together; the more knobs differ, the less a failure tells."""
 _NORMAL = NormalDist()
+_ABSENT = -2.0
+"""The place of a knob that does not act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _alike(knob: Knob, places: NDArray[np.float64], apart: NDArray[np.float64]) 
     if isinstance(knob.domain, Choice):
         same: NDArray[np.float64] = (apart == 0).astype(float)
         return same
-    acting = places >= 0
+    acting = places > _ABSENT
     both = acting[:, None] & acting[None, :]
     trend = (places[:, None] - 0.5) * (places[None, :] - 0.5)
     absent = (~acting[:, None] & ~acting[None, :]).astype(float)
@@ -166,13 +168,17 @@ def _alike(knob: Knob, places: NDArray[np.float64], apart: NDArray[np.float64]) 
 
 
 def _place(knob: Knob, value: Setting | None) -> float:
-    """Where a value is among those of its knob, from 0 to 1 for numbers; -1 where the knob does not act."""
+    """Where a value is among those of its knob: from 0 to 1 for numbers, and a step beyond for those off the grid."""
     values: Sequence[Setting] = knob.domain.values
     if value is None:
-        return -1.0
+        return _ABSENT
     if isinstance(knob.domain, Choice):
         return float(values.index(value)) if value in values else float(len(values))
-    return float(np.interp(float(value), [float(v) for v in values], np.linspace(0.0, 1.0, len(values))))
+    number, grid = float(value), [float(v) for v in values]
+    step = 1 / max(1, len(grid) - 1)
+    if number > grid[-1]:
+        return 1.0 + step
+    return -step if number < grid[0] else float(np.interp(number, grid, np.linspace(0.0, 1.0, len(grid))))
 
 
 def _share(knob: Knob, shares: Mapping[str, float]) -> float:

@@ -143,6 +143,8 @@ class Company:
     ) -> None:
         self._alone, self._lost = alone, lost
         self._known: list[Judgement] = []
+        self._asked: set[str] = set()
+        """Ids of the variants that are being measured."""
         self._shared = True
         try:
             self._inner = shared()
@@ -152,13 +154,17 @@ class Company:
     def ask(self, incumbent: Variant | None) -> Proposal | None:
         """As `Proposals.ask`."""
         try:
-            return self._inner.ask(incumbent)
+            proposal = self._inner.ask(incumbent)
         except LOST:
             self._leave()
-            return self._inner.ask(incumbent)
+            proposal = self._inner.ask(incumbent)
+        if proposal:
+            self._asked.add(proposal.variant.id)
+        return proposal
 
     def tell(self, proposal: Proposal, judgement: Judgement) -> None:
         """As `Proposals.tell`."""
+        self._asked.discard(proposal.variant.id)
         self._known.append(judgement)
         try:
             if self._inner.made(proposal):
@@ -183,6 +189,7 @@ class Company:
         self._shared = False
         self._lost()
         self._inner = self._alone()
+        self._inner.expect(self._asked)
         for judgement in self._known:
             self._inner.recall(judgement)
 

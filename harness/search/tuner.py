@@ -24,7 +24,7 @@ from harness.search.disturbance import undisturbed
 from harness.search.gate import Judgement
 from harness.search.lab import Lab, ThisMachine
 from harness.search.lanes import Job, Lanes
-from harness.search.noise import UNKNOWN
+from harness.search.noise import UNKNOWN, noise_key
 from harness.search.proposals import Proposals
 from harness.search.race import Race
 from harness.search.record import Record
@@ -114,8 +114,11 @@ class Tuner:
         self._space = self._lab.prepared(self._task.space, self._task.pages, self._split)
         self._record.recall(earlier)
         self._baseline()
+        # Before anything else takes time: an interrupt leaves the best of these.
+        phases = ("baseline", "search")
+        known = [self._record.judge(trial) for trial in self._record.trials if trial.phase in phases]
         self._noise()
-        self._search()
+        self._search(known)
         self._confirm()
         if self._record.best is None and self._record.baseline.number:
             # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
@@ -129,9 +132,11 @@ class Tuner:
         """
         starts = [self._space.suggested(start) for start in reversed(self._task.experiment.start)]
         for variant in dict.fromkeys((self._space.variant({}), *starts)):
-            if self._record.trials and self._left_s() <= 0:
-                break
-            trial = self._tried(variant) or self._measure_baseline(variant)
+            trial = self._tried(variant)
+            if trial is None:
+                if self._record.trials and self._left_s() <= 0:
+                    break
+                trial = self._measure_baseline(variant)
             if isinstance(trial.outcome, Measurement):
                 if trial.number:
                     self._record.warn(Caution.STAND_IN)
@@ -158,8 +163,7 @@ class Tuner:
             over = self._lab.now_s() - began_s > share_s
             return "as many pages as its share of the budget allows" if over else None
 
-        size = block_pages([variant])
-        blocks = [pages[i : i + size] for i in range(0, len(pages), size)]
+        blocks = plan.even_blocks(pages, block_pages([variant]))
         job = self._job(variant, "baseline", blocks, deadline_s=self._left_s(), stop=spent)
         self._listener.trial(job.number, variant, "baseline")
         trial = job.run(self._lab)
@@ -175,24 +179,25 @@ class Tuner:
             record.bench(self._folder.root / "noise"),
             base,
             block,
-            key="-".join((header.fingerprint, base.engine, header.objective, self._lab.label or base.device)),
+            key=noise_key(header, base, self._lab.label),
             trial_s=baseline.cold_start_s + len(block) / baseline.pages_per_second,
             budget_s=min(self._left_s(), plan.NOISE_SHARE * header.budget_s),
         )
         if record.noise and 100 * record.noise.sd > NOISY_PCT:
             record.warn(Caution.NOISY)
 
-    def _search(self) -> None:
+    def _search(self, known: Sequence[Judgement]) -> None:
+        """Trial after trial until the time for the proof has come; `known` are those so far."""
         record, baseline = self._record, self._record.measured_baseline
-        proposals = self._proposals()
-        self._listener.phase("search")
-        for trial in record.trials:
-            if trial.phase in ("baseline", "search"):
-                proposals.recall(record.judge(trial))
-        lanes = Lanes(self._labs if self._undisturbed() else self._labs[:1])
         costs = (baseline.cold_start_s, 1 / baseline.pages_per_second)
         confirm_s = plan.confirmation_s(self._task.header.budget_s, costs)
-        with lanes:
+        spare_s = self._left_s() - confirm_s - plan.first_block_s(costs, 1.0)
+        lanes = Lanes(self._labs if self._undisturbed(spare_s) else self._labs[:1])
+        self._listener.phase("search")
+        proposals = self._proposals()
+        for judgement in known:
+            proposals.recall(judgement)
+        with lanes.kept_by(record.keep):
             while True:
                 left_s = self._left_s() - confirm_s
                 leader = gate.incumbent(record.judgements)
@@ -211,20 +216,18 @@ class Tuner:
                 else:
                     return
 
-    def _undisturbed(self) -> bool:
-        """Whether several devices may measure at the same time."""
-        if len(self._labs) < 2:
+    def _undisturbed(self, spare_s: float) -> bool:
+        """Whether several devices may measure at the same time, as far as that can be told in `spare_s` seconds."""
+        if len(self._labs) < 2 or spare_s <= 0:
             return False
-        base, pages = self._record.baseline.variant, self._split.search
-        size = block_pages([base])
-        blocks = [pages[i : i + size] for i in range(0, len(pages), size)]
+        base = self._record.baseline.variant
         self._listener.phase("devices")
         alike = undisturbed(
             self._task.devices,
             self._record.bench(self._folder.root / "devices"),
             base,
-            blocks,
-            deadline_s=min(self._left_s(), plan.DEVICES_SHARE * self._task.header.budget_s),
+            plan.even_blocks(self._split.search, block_pages([base])),
+            deadline_s=min(spare_s, plan.DEVICES_SHARE * self._task.header.budget_s),
         )
         if not alike:
             self._record.warn(Caution.SHARED_DEVICES)
@@ -341,7 +344,9 @@ class Tuner:
             self._keep_proof(side, measurement, began_s)
         found = read.comparisons(record.bench(self._folder.root))
         record.comparisons += found
-        record.best = winner(read, found, self._task.header.constraints) or record.best
+        # What was proven before the run was taken up again stands, unless it was tried once more.
+        standing = None if record.best in [comparison.b for comparison in found] else record.best
+        record.best = winner(read, found, self._task.header.constraints) or standing
 
     def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
         wall_s = self._spent_s() - began_s

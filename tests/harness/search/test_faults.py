@@ -69,13 +69,16 @@ def test_a_run_that_is_killed_twenty_times_loses_nothing(tmp_path: Path) -> None
     page_set(tmp_path / "pages", 12)
     draw = random.Random(0)
     data, out = str(tmp_path / "pages"), str(tmp_path / "run")
-    run = [*TUNE, "--engine", "scripted", "--budget", "60s", "--data", data, "--out", out]
+    run = [*TUNE, "--engine", "scripted", "--data", data, "--out", out]
     folder = RunFolder(tmp_path / "run")
     kept: dict[str, str] = {}
     for _ in range(KILLS):
         resume = ["--resume"] if folder.study_json.exists() else []
         process = subprocess.Popen(
-            [*run, *resume], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*run, "--budget", "60s", *resume],
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(draw.uniform(0.8, 4.0))
         process.kill()
@@ -85,8 +88,9 @@ def test_a_run_that_is_killed_twenty_times_loses_nothing(tmp_path: Path) -> None
         kept = now
     assert kept
     done = subprocess.run(
-        [*run, "--resume"], env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False
-    )
+        [*run, "--budget", "120s", "--resume"],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     study = folder.study()
     assert [trial.number for trial in study.trials] == sorted({trial.number for trial in study.trials})

@@ -72,7 +72,7 @@ def test_trials_run_side_by_side_on_devices_that_do_not_disturb_each_other(
 
 
 def test_trials_run_one_by_one_on_devices_that_disturb_each_other(scripted: str, tmp_path: Path) -> None:
-    work = replace(task(tmp_path, FAST, budget_s=12.0), devices=SAME)
+    work = replace(task(tmp_path, FAST, budget_s=30.0), devices=SAME)
     knobs = [replace(knob, default="spins") if knob.name == "fault" else knob for knob in work.space.knobs]
     study = tuner(tmp_path, replace(work, space=replace(work.space, knobs=tuple(knobs)))).run()
     assert Caution.SHARED_DEVICES.sentence in study.cautions
@@ -87,4 +87,5 @@ def test_an_interrupt_ends_all_that_runs_side_by_side(scripted: str, tmp_path: P
     study = tuner(tmp_path, work, interrupt_at=3).run()
     assert Caution.INTERRUPTED.sentence in study.cautions
     assert study.spent_s < 30
+    assert [trial.number for trial in study.trials if trial.variant.settings["fault"] == "hang"] == []
     assert not psutil.Process().children()

@@ -14,12 +14,6 @@ from harness.values import Block, PageRecord
 from tests.harness.search.test_tuner import FAST, MACHINE, task
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("OCR_TUNE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def now(sd: float = 0.03, trials: int = 5, age_s: float = 0.0) -> Noise:
     return Noise(sd, trials, time.time() - age_s)
 
@@ -83,6 +77,11 @@ def test_a_noisier_machine_gives_trials_up_later(sd: float, limit_pct: float) ->
     assert lost(1.01 * limit, 2)
     assert not lost(0.99 * limit**2, 1)
     assert lost(1.01 * limit**2, 1)
-    assert not Race(THROUGHPUT, {"p": 1.0}, 1.0, sure=False, sd=sd).lost(
-        [Block((PageRecord("p", (), 0.99, {}),), 0.99)]
-    )
+
+
+@pytest.mark.parametrize(("seconds", "dropped"), [(0.99, False), (1.01, True)])
+def test_without_a_sure_incumbent_a_trial_must_look_faster_than_the_baseline(
+    seconds: float, dropped: bool
+) -> None:
+    race = Race(THROUGHPUT, {"p": 1.0}, 1.0, sure=False, sd=0.05)
+    assert (race.lost([Block((PageRecord("p", (), seconds, {}),), seconds)]) is not None) == dropped

@@ -127,3 +127,13 @@ def test_stage_shares_add_up_and_a_failure_has_none() -> None:
     assert shares == pytest.approx({"detect": 0.25, "recognise": 0.75})
     assert math.fsum(shares.values()) == pytest.approx(1)
     assert stage_shares(Failure(FailureKind.CRASH, "open", "died")) == {}
+
+
+def test_a_number_off_the_grid_is_not_taken_for_the_edge_of_it() -> None:
+    """Shipped defaults may lie outside of what is searched."""
+    outside = Told({**HERE, "batch": 64}, 0.0, 0.0)
+    found = gains(steps(KNOBS, outside.settings, [outside], {}))
+    assert found["batch", 16] > 0.005
+    below = Knob("batch", "recognise", Ordered((2, 4), low=1, high=64), 1, "lines a call")
+    started = Told({**HERE, "batch": 1}, 0.0, 0.0)
+    assert gains(steps((below,), started.settings, [started], {}))["batch", 2] > 0.005
