@@ -208,7 +208,7 @@ class Caution(StrEnum):
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
     SHARED_DEVICES = (
         "shared_devices",
-        "The devices are not equally fast while all of them work, so only the first measured: name others, or one.",
+        "The devices were not shown to be equally fast while all of them work, so only the first measured.",
     )
     STORAGE_LOST = (
         "storage_lost",
