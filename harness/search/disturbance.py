@@ -19,7 +19,7 @@ from harness.values import Interval, Variant
 
 _HARMLESS = math.log(1.05)
 """What a device may lose by the company of the others, or by being slower than the first."""
-_MOST_BLOCKS = 24
+_MOST_BLOCKS = 200
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
