@@ -111,13 +111,14 @@ def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:
 
 
 def finalists(judgements: Sequence[Judgement], count: int) -> list[Judgement]:
-    """Different variants for the confirmation, all faster than the baseline.
+    """Different variants for the confirmation, all faster than the baseline, which is none of them.
 
     The fastest that is sure to meet the constraints; the one that is surest to, so that a run whose bold guesses
     fail on unseen pages still ends with a gain; then the fastest that are likely to. Surest is what reads as the
     baseline does: a few pages that happened to be read better promise less.
     """
-    faster = sorted((j for j in judgements if j.log_speedup > 0), key=lambda j: -j.log_speedup)
+    tried = (j for j in judgements if j.trial.phase == "search")
+    faster = sorted((j for j in tried if j.log_speedup > 0), key=lambda j: -j.log_speedup)
     sure = [judgement for judgement in faster if judgement.feasible]
     likely = [judgement for judgement in faster if judgement.likely]
     surest = sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))
