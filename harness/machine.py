@@ -208,7 +208,7 @@ class Caution(StrEnum):
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
     SHARED_DEVICES = (
         "shared_devices",
-        "The devices were not shown to be equally fast while all of them work, so only the first measured.",
+        "The devices were not shown to be equally fast side by side, so only the first measured: tune each alone.",
     )
     STORAGE_LOST = (
         "storage_lost",

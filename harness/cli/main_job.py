@@ -23,7 +23,7 @@ from harness.errors import UserError
 from harness.experiments import read_experiment
 from harness.hardware_rule import available_memory_gib, rule_for, suggestion
 from harness.machine import cautions, detect, fingerprint
-from harness.outcome import comparison_of_best, tuned_config
+from harness.outcome import tuned_config
 from harness.search import memory
 from harness.search.shared import join
 from harness.search.tuner import Task, Tuner
@@ -69,9 +69,7 @@ def run(request: Request) -> int:
             seed=earlier.seed,
             spent_s=earlier.spent_s + header.spent_s,
             comparisons=earlier.comparisons,
-            best=earlier.best
-            if comparison_of_best(earlier)
-            else None,  # what was only in the lead is found again
+            best=earlier.best,
         )
     shared = join(request.storage, header) if request.storage else None
     own, others = memory.starts(

@@ -2,9 +2,9 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
@@ -15,7 +15,7 @@ from harness.devices import Device
 from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench, Deadline, warmup_pages
 from harness.search.lanes import end
 from harness.session import Session, TrialFailedError
-from harness.values import Interval, Variant
+from harness.values import Variant
 
 _HARMLESS = math.log(1.05)
 """What a device may lose by the company of the others, or by being slower than the first."""
@@ -40,20 +40,17 @@ def undisturbed(
     """
     values: list[tuple[float, ...]] = []
     try:
-        for ratios in _log_ratios(devices, bench, variant, blocks, Deadline(deadline_s)):
-            values.append(ratios)
-            losses = [stats.confidence_sequence(device) for device in zip(*values, strict=True)]
-            if all(_harmless(loss) for loss in losses):
-                return True
-            if any(loss.low > _HARMLESS for loss in losses):
-                return False
+        with closing(_log_ratios(devices, bench, variant, blocks, Deadline(deadline_s))) as read:
+            for ratios in read:
+                values.append(ratios)
+                losses = [stats.confidence_sequence(device) for device in zip(*values, strict=True)]
+                if all(loss.high <= _HARMLESS for loss in losses):
+                    return True
+                if any(loss.low > _HARMLESS for loss in losses):
+                    return False
     except TrialFailedError:
         return False
     return False
-
-
-def _harmless(loss: Interval) -> bool:
-    return loss.high <= _HARMLESS
 
 
 def _log_ratios(
@@ -62,7 +59,7 @@ def _log_ratios(
     variant: Variant,
     blocks: Sequence[Sequence[int]],
     clock: Deadline,
-) -> Iterator[tuple[float, ...]]:
+) -> Generator[tuple[float, ...], None, None]:
     """For each block, log(time in company / time of the first device alone) of every device."""
     draw = random.Random(f"{bench.seed}/company")
     # Sessions end before the threads that began them, whose death would kill their workers.

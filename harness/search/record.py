@@ -10,6 +10,7 @@ from harness.accuracy.scores import PageScore
 from harness.data import PageRef
 from harness.machine import Caution
 from harness.measure import Bench
+from harness.outcome import comparison_of_best
 from harness.search import gate
 from harness.search.gate import Judgement
 from harness.search.noise import Noise
@@ -18,7 +19,10 @@ from harness.values import Comparison, Failure, Measurement, Study, TrialResult,
 
 
 class Record:
-    """Trials and what they are worth. Side effect: `keep` writes each into the run folder."""
+    """Trials and what they are worth; `spent_s` gives the seconds since the run began.
+
+    Side effect: `keep` writes each trial into the run folder.
+    """
 
     def __init__(
         self,
@@ -29,15 +33,15 @@ class Record:
         spent_s: Callable[[], float],
     ) -> None:
         self._header, self._pages, self._folder, self._machine = header, tuple(pages), folder, machine
-        self.spent_s = spent_s
-        """Seconds since the run began."""
+        self._spent_s = spent_s
         self.objective = objectives.of(header)
         self.references = header.references
         self.trials: list[TrialResult] = []
         self.judgements: list[Judgement] = []
         """Of the baseline and of the trials of the search."""
         self.comparisons: tuple[Comparison, ...] = header.comparisons
-        self.best: Variant | None = header.best
+        # What only led when a run was stopped has proven nothing, and is found again among the trials.
+        self.best: Variant | None = header.best if comparison_of_best(header) else None
         self.noise: Noise | None = None
         self._cautions: list[str] = list(header.cautions)
         self._baseline: TrialResult | None = None
@@ -48,7 +52,7 @@ class Record:
         """The study as it stands."""
         return replace(
             self._header,
-            spent_s=self.spent_s(),
+            spent_s=self._spent_s(),
             references=self.references,
             trials=tuple(self.trials),
             comparisons=self.comparisons,

@@ -342,7 +342,7 @@ class Tuner:
             return
         for side, measurement in zip(read.sides, read.measured, strict=True):
             self._keep_proof(side, measurement, began_s)
-        found = read.comparisons(record.bench(self._folder.root))
+        found = read.comparisons(record.bench())
         record.comparisons += found
         # What was proven before the run was taken up again stands, unless it was tried once more.
         standing = None if record.best in [comparison.b for comparison in found] else record.best

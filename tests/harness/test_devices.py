@@ -37,6 +37,11 @@ def test_gpus_share_the_cores_and_see_themselves_alone() -> None:
     assert (seen.cores, [gpu.index for gpu in seen.gpus]) == (4, [1])
 
 
+def test_shares_are_equal_where_cores_are_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_own_cores", lambda: list(range(7)))
+    assert {len(device.cores) for device in parse("cuda:0,cuda:1", machine(A100, A100))} == {3}
+
+
 @pytest.mark.usefixtures("cores")
 def test_sets_of_cores() -> None:
     assert parse("cpu:0-1+4,cpu:2-3+5", machine()) == (

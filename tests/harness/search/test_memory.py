@@ -84,3 +84,10 @@ def test_runs_are_read_newest_first_without_this_one_and_without_damaged_ones(tm
     (tmp_path / "no run").mkdir()
     assert [found.id for found in earlier_runs(tmp_path, tmp_path / "own")] == ["new", "old"]
     assert earlier_runs(tmp_path / "absent", tmp_path) == []
+
+
+def test_sets_of_cores_of_one_size_are_one_kind_of_device() -> None:
+    before, now = (replace(ran(batch=8), device=device) for device in ("cpu:0-3", "cpu:4-7,cpu:8-11"))
+    assert starts([before], now, SPACE, suggestions=2) == ([{"batch": 8}], [])
+    gpu = replace(now, device="cuda:1,cuda:0")
+    assert starts([before], gpu, SPACE, suggestions=2) == ([], [{"batch": 8}])

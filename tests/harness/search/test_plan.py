@@ -118,3 +118,8 @@ def test_a_round_is_cut_to_the_time_that_is_left(
     assert 0 <= count <= most
     assert count == 0 or cold_s + count * page_s <= round_s
     assert count == most or cold_s + (count + 1) * page_s > round_s / 1.2
+
+
+def test_a_first_trial_is_hoped_to_be_twice_as_fast_and_later_ones_as_fast_as_the_best() -> None:
+    assert plan.first_block_s((10.0, 2.0), 1.0) == 10 + plan.BLOCK_PAGES
+    assert plan.first_block_s((10.0, 2.0), 8.0) == 10 + plan.BLOCK_PAGES / 4

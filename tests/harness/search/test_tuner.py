@@ -277,7 +277,7 @@ def test_a_run_whose_budget_is_spent_can_be_taken_up_and_ends_at_once(scripted: 
     work = task(tmp_path, FAST)
     begun = tuner(tmp_path, work, interrupt_at=4).run()
     RunFolder.create(tmp_path / "run").study_db.unlink()
-    spent = replace(work, header=replace(work.header, spent_s=work.header.budget_s))
+    spent = replace(work, header=replace(work.header, spent_s=work.header.budget_s, best=begun.best))
     study = tuner(tmp_path, spent).run(begun.trials)
     assert study.trials == begun.trials
     assert study.best is None  # what was only in the lead is not proven
