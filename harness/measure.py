@@ -47,6 +47,15 @@ _MARGIN = 1.2
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a trial may take as a whole, its start, and each of its pages, in seconds."""
+
+    trial_s: float
+    start_s: float = OPEN_S
+    page_s: float = SLOWEST_PAGE_S
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
     """Where and on what to measure."""
 
@@ -103,27 +112,25 @@ def measure(
     bench: Bench,
     variant: Variant,
     blocks: Sequence[Sequence[int]],
+    limits: Limits,
     *,
-    deadline_s: float,
-    start_s: float = OPEN_S,
-    page_s: float = SLOWEST_PAGE_S,
     warmup: int = 1,
     stop: Callable[[Sequence[Block]], str | None] = lambda _: None,
 ) -> tuple[Measurement | Failure, str]:
     """Read `blocks` of pages with one variant in fresh processes.
 
-    `deadline_s` bounds the whole trial, `start_s` its start and `page_s` each page, in seconds. After each block
-    `stop` may end the trial early by giving a reason. Returns the outcome and that reason ("" where there was none).
+    After each block `stop` may end the trial early by giving a reason. Returns the outcome and that reason ("" where
+    there was none).
     """
-    clock = Deadline(deadline_s)
+    clock = Deadline(limits.trial_s)
     note = ""
     session = Session(variant, bench.pages, bench.folder, bench.machine)
     try:
         with session:
-            session.start(warmup_pages(warmup, len(bench.pages)), clock.left(start_s))
+            session.start(warmup_pages(warmup, len(bench.pages)), clock.left(limits.start_s))
             done: list[Block] = []
             for block in blocks:
-                done.append(bench.read(session, block, clock.left(page_s * len(block))))
+                done.append(bench.read(session, block, clock.left(limits.page_s * len(block))))
                 if reason := stop(done):
                     note = reason
                     break

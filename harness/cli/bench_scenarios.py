@@ -6,7 +6,7 @@ from typing import Any
 
 from harness import objectives
 from harness.errors import UserError
-from harness.measure import Bench, measure, warmup_pages
+from harness.measure import Bench, Limits, measure, warmup_pages
 from harness.rates import HighestRate, find_highest_rate
 from harness.scenarios import Traffic
 from harness.stats import percentile_pages
@@ -64,8 +64,7 @@ def run(
         replace(bench, objective=_OBJECTIVES.get(wanted.traffic) or objectives.server(wanted.rate or 0.0)),
         variant,
         [_order(bench, wanted)],
-        deadline_s=timeout_s,
-        page_s=timeout_s,
+        Limits(timeout_s, page_s=timeout_s),
         warmup=warmup,
     )
     return outcome, {"traffic": wanted.traffic, "rate": wanted.rate}

@@ -10,7 +10,16 @@ from statistics import fmean, median
 from harness import environments, stats
 from harness.data import PageRef
 from harness.errors import UserError
-from harness.measure import Bench, Deck, SideFailedError, block_pages, comparison, interleaved_round, measure
+from harness.measure import (
+    Bench,
+    Deck,
+    Limits,
+    SideFailedError,
+    block_pages,
+    comparison,
+    interleaved_round,
+    measure,
+)
 from harness.phases import probes
 from harness.phases.applies import unmet, variant_of
 from harness.phases.ladder import Ladder, Rung
@@ -201,7 +210,7 @@ class Climb:
             replace(self.bench, folder=folder),
             variant,
             [pages[i : i + block] for i in range(0, len(pages), block)],
-            deadline_s=max(_SHORTEST_START_S, share_s),
+            Limits(max(_SHORTEST_START_S, share_s)),
             stop=lambda _: (
                 "its share is spent" if time.perf_counter() - began_s > _ALONE_SHARE * share_s else None
             ),

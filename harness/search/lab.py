@@ -9,7 +9,7 @@ from typing import Protocol
 from harness import measure as live
 from harness.data import PageRef
 from harness.devices import Device
-from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench
+from harness.measure import Bench, Limits
 from harness.search import noise
 from harness.search.calibration import calibrated
 from harness.search.noise import Noise
@@ -48,10 +48,8 @@ class Lab(Protocol):
         bench: Bench,
         variant: Variant,
         blocks: Sequence[Sequence[int]],
+        limits: Limits,
         *,
-        deadline_s: float,
-        start_s: float = OPEN_S,
-        page_s: float = SLOWEST_PAGE_S,
         stop: Callable[[Sequence[Block]], str | None],
     ) -> tuple[Measurement | Failure, str]:
         """As `harness.measure.measure`."""
@@ -105,18 +103,13 @@ class ThisMachine:
         bench: Bench,
         variant: Variant,
         blocks: Sequence[Sequence[int]],
+        limits: Limits,
         *,
-        deadline_s: float,
-        start_s: float = OPEN_S,
-        page_s: float = SLOWEST_PAGE_S,
         stop: Callable[[Sequence[Block]], str | None],
     ) -> tuple[Measurement | Failure, str]:
         """One variant alone."""
         with self._at(bench) as here:
-            moved = self._moved(variant)
-            return live.measure(
-                here, moved, blocks, deadline_s=deadline_s, start_s=start_s, page_s=page_s, stop=stop
-            )
+            return live.measure(here, self._moved(variant), blocks, limits, stop=stop)
 
     def interleaved_round(
         self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int

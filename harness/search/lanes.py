@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import descendants
-from harness.measure import Bench
+from harness.measure import Bench, Limits
 from harness.search.lab import Lab
 from harness.search.proposals import Proposal
 from harness.values import Block, TrialResult, Variant
@@ -25,9 +25,7 @@ class Job:
     phase: str
     bench: Bench
     blocks: Sequence[Sequence[int]]
-    deadline_s: float
-    start_s: float
-    page_s: float
+    limits: Limits
     stop: Callable[[Sequence[Block]], str | None]
     clock_s: Callable[[], float]
     """Seconds since the run began."""
@@ -35,15 +33,7 @@ class Job:
     def run(self, lab: Lab) -> TrialResult:
         """Measure it there."""
         began_s = self.clock_s()
-        outcome, note = lab.measure(
-            self.bench,
-            self.variant,
-            self.blocks,
-            deadline_s=self.deadline_s,
-            start_s=self.start_s,
-            page_s=self.page_s,
-            stop=self.stop,
-        )
+        outcome, note = lab.measure(self.bench, self.variant, self.blocks, self.limits, stop=self.stop)
         wall_s = self.clock_s() - began_s
         return TrialResult(
             self.number, self.variant, self.phase, began_s, wall_s, outcome, note, device=lab.label

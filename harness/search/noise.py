@@ -15,7 +15,7 @@ from statistics import stdev
 from pydantic import TypeAdapter, ValidationError
 
 from harness.data.cache import cache_dir
-from harness.measure import Bench, Deadline, measure
+from harness.measure import Bench, Deadline, Limits, measure
 from harness.store import write_atomic
 from harness.values import Failure, Study, Variant
 
@@ -82,7 +82,7 @@ def measured(
     clock = Deadline(budget_s)
     totals: list[float] = []
     while len(totals) < _MOST_TRIALS and clock.left() > trial_s * max(1, _LEAST_TRIALS - len(totals)):
-        outcome, _ = measure(bench, variant, [block], deadline_s=clock.left())
+        outcome, _ = measure(bench, variant, [block], Limits(clock.left()))
         if isinstance(outcome, Failure):
             break
         total = bench.objective.total(outcome.blocks)

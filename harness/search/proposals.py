@@ -9,7 +9,7 @@ best of the others itself before it relies on it.
 import hashlib
 import json
 import random
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -96,8 +96,8 @@ class Proposals:
         self._trials: dict[str, ranking.Told] = {}
         self._shares: dict[str, dict[str, float]] = {}
         self._own: set[str] = set()
-        self._asked: set[str] = set()
-        """What this process is at."""
+        self.asked: set[str] = set()
+        """Ids of the variants that this process is at."""
         self._elsewhere: dict[str, Variant] = {}
         self._turn_of = turn
         self._turns = 0
@@ -107,11 +107,11 @@ class Proposals:
         with self._turn_of():
             proposal = self._next(incumbent)
         if proposal:
-            self._asked.add(proposal.variant.id)
+            self.asked.add(proposal.variant.id)
         return proposal
 
     def _next(self, incumbent: Variant | None) -> Proposal | None:
-        busy = self._learn() | self._asked
+        busy = self._learn() | self.asked
         while self._starts:
             variant = self._starts.pop(0)
             if variant.id not in self._told and variant.id not in busy:
@@ -147,13 +147,9 @@ class Proposals:
         self._told[proposal.variant.id] = (judgement.log_speedup, judgement.violations)
         self._own.add(proposal.variant.id)
         self._rank(judgement)
-        self._asked.discard(proposal.variant.id)
+        self.asked.discard(proposal.variant.id)
         proposal.trial.set_user_attr("note", judgement.trial.note)
         self._finish(proposal.trial, judgement.log_speedup, judgement.violations)
-
-    def expect(self, ids: Iterable[str]) -> None:
-        """These variants are being measured already."""
-        self._asked |= {*ids}
 
     def made(self, proposal: Proposal) -> bool:
         """Whether the proposal is of this study."""

@@ -143,28 +143,22 @@ class Company:
     ) -> None:
         self._alone, self._lost = alone, lost
         self._known: list[Judgement] = []
-        self._asked: set[str] = set()
-        """Ids of the variants that are being measured."""
         self._shared = True
         try:
             self._inner = shared()
         except LOST:
-            self._leave()
+            self._leave(set())
 
     def ask(self, incumbent: Variant | None) -> Proposal | None:
         """As `Proposals.ask`."""
         try:
-            proposal = self._inner.ask(incumbent)
+            return self._inner.ask(incumbent)
         except LOST:
-            self._leave()
-            proposal = self._inner.ask(incumbent)
-        if proposal:
-            self._asked.add(proposal.variant.id)
-        return proposal
+            self._leave(self._inner.asked)
+            return self._inner.ask(incumbent)
 
     def tell(self, proposal: Proposal, judgement: Judgement) -> None:
         """As `Proposals.tell`."""
-        self._asked.discard(proposal.variant.id)
         self._known.append(judgement)
         try:
             if self._inner.made(proposal):
@@ -172,7 +166,7 @@ class Company:
             else:  # asked for before the database went away
                 self._inner.recall(judgement)
         except LOST:
-            self._leave()
+            self._leave(self._inner.asked)
 
     def recall(self, judgement: Judgement) -> None:
         """As `Proposals.recall`."""
@@ -180,16 +174,19 @@ class Company:
         try:
             self._inner.recall(judgement)
         except LOST:
-            self._leave()
+            self._leave(self._inner.asked)
 
-    def _leave(self) -> None:
-        """Go on alone with all that this run has measured. A failure of one's own database is raised."""
+    def _leave(self, asked: set[str]) -> None:
+        """Go on alone with all that this run has measured, while it is at those `asked`.
+
+        A failure of one's own database is raised.
+        """
         if not self._shared:
             raise  # noqa: PLE0704  called while that failure is handled
         self._shared = False
         self._lost()
         self._inner = self._alone()
-        self._inner.expect(self._asked)
+        self._inner.asked |= asked
         for judgement in self._known:
             self._inner.recall(judgement)
 

@@ -16,7 +16,7 @@ from harness.devices import Device
 from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import NOISY_PCT, Caution
-from harness.measure import OPEN_S, block_pages
+from harness.measure import Limits, block_pages
 from harness.objectives import THROUGHPUT
 from harness.search import gate, plan
 from harness.search.confirm import side_by_side, winner
@@ -164,7 +164,7 @@ class Tuner:
             return "as many pages as its share of the budget allows" if over else None
 
         blocks = plan.even_blocks(pages, block_pages([variant]))
-        job = self._job(variant, "baseline", blocks, deadline_s=self._left_s(), stop=spent)
+        job = self._job(variant, "baseline", blocks, Limits(self._left_s(), page_s=math.inf), spent)
         self._listener.trial(job.number, variant, "baseline")
         trial = job.run(self._lab)
         self._record.keep(trial)
@@ -276,11 +276,13 @@ class Tuner:
                 [index[page.page_id] for page in baseline.pages],
                 max(plan.BLOCK_PAGES, block_pages([variant])),
             ),
-            deadline_s=left_s,
-            # Building models takes longer than any start of the baseline, but a hang must not take all that is left.
-            start_s=max(_HANG_FACTOR * baseline.cold_start_s, left_s / _STARTS_LEFT),
-            page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
-            stop=race.lost,
+            Limits(
+                left_s,
+                # Building models takes longer than any start of the baseline, but a hang must not take all the rest.
+                start_s=max(_HANG_FACTOR * baseline.cold_start_s, left_s / _STARTS_LEFT),
+                page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
+            ),
+            race.lost,
         )
 
     def _job(
@@ -288,15 +290,12 @@ class Tuner:
         variant: Variant,
         phase: str,
         blocks: Sequence[Sequence[int]],
-        *,
-        deadline_s: float,
+        limits: Limits,
         stop: Callable[[Sequence[Block]], str | None],
-        start_s: float = OPEN_S,
-        page_s: float = math.inf,
     ) -> Job:
         number = self._record.new_number()
         bench = self._record.bench(self._folder.trial(number, variant.id))
-        return Job(number, variant, phase, bench, blocks, deadline_s, start_s, page_s, stop, self._spent_s)
+        return Job(number, variant, phase, bench, blocks, limits, stop, self._spent_s)
 
     def _confirm(self) -> None:
         """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""

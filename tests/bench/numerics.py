@@ -26,7 +26,7 @@ from harness.data import PageRef, decode
 from harness.environments import versions_of
 from harness.errors import UserError
 from harness.machine import detect
-from harness.measure import SLOWEST_PAGE_S, Bench, measure
+from harness.measure import SLOWEST_PAGE_S, Bench, Limits, measure
 from harness.space import Space
 from harness.store import RunFolder, write_atomic
 from harness.values import Failure, Interval, Measurement, PageRecord, TrialResult, Variant
@@ -192,8 +192,8 @@ def read(bench: Bench, folder: RunFolder, number: int, variant: Variant) -> Meas
         ):
             return known
     began = time.perf_counter()
-    deadline_s = SLOWEST_PAGE_S * (1 + len(ids))
-    outcome, _ = measure(bench, variant, [range(len(ids))], deadline_s=deadline_s)
+    limits = Limits(SLOWEST_PAGE_S * (1 + len(ids)))
+    outcome, _ = measure(bench, variant, [range(len(ids))], limits)
     spent_s = time.perf_counter() - began
     folder.save_trial(TrialResult(number, variant, "search", 0.0, spent_s, outcome))
     return outcome

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engines.interface import Setting
 from harness.machine import detect
-from harness.measure import Bench, affordable_pages, block_pages, compare, measure, round_pages
+from harness.measure import Bench, Limits, affordable_pages, block_pages, compare, measure, round_pages
 from harness.space import Space
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, Round, Variant, Verdict
 from tests.pages import page_set
@@ -72,13 +72,13 @@ def test_a_trial_stops_when_it_is_told_to_and_keeps_what_it_has(scripted: str, t
         return "enough" if len(blocks) == 2 else None  # type: ignore[arg-type]
 
     run = bench(tmp_path)
-    outcome, note = measure(run, variant(), [[0, 1], [2, 3], [4, 5]], deadline_s=60, stop=enough)
+    outcome, note = measure(run, variant(), [[0, 1], [2, 3], [4, 5]], Limits(60), stop=enough)
     assert isinstance(outcome, Measurement)
     assert (len(outcome.pages), note) == (4, "enough")
 
 
 def test_a_block_that_outlasts_its_pages_time_is_a_timeout(scripted: str, tmp_path: Path) -> None:
-    outcome, _ = measure(bench(tmp_path), variant(page_ms=3000), [[0, 1]], deadline_s=60, page_s=0.5)
+    outcome, _ = measure(bench(tmp_path), variant(page_ms=3000), [[0, 1]], Limits(60, page_s=0.5))
     assert isinstance(outcome, Failure)
     assert outcome.kind is FailureKind.TIMEOUT
 

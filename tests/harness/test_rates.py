@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.machine import detect
-from harness.measure import Bench, measure
+from harness.measure import Bench, Limits, measure
 from harness.objectives import LATENCY, THROUGHPUT, Objective, server
 from harness.rates import HighestRate, find_highest_rate
 from harness.space import Space
@@ -43,7 +43,7 @@ def test_a_failure_is_handed_on(scripted: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("objective", [LATENCY, server(20.0)])
 def test_a_measurement_follows_its_scenario(scripted: str, tmp_path: Path, objective: Objective) -> None:
     variant = Space.of("scripted", "cpu", MACHINE).variant({"page_ms": 5, "pages_per_call": 4})
-    outcome, _ = measure(bench(tmp_path, objective), variant, [[0, 1, 2, 3]], deadline_s=60)
+    outcome, _ = measure(bench(tmp_path, objective), variant, [[0, 1, 2, 3]], Limits(60))
     assert isinstance(outcome, Measurement)
     assert [page.page_id for page in outcome.pages] == [f"set/p{i:03d}" for i in range(4)]
     began_s = [page.done_s - page.seconds for page in outcome.pages]

@@ -12,7 +12,7 @@ from optuna.samplers import TPESampler
 
 from engines.interface import Choice, Setting
 from harness.experiments import Experiment
-from harness.measure import Bench
+from harness.measure import Bench, Limits
 from harness.search import gate
 from harness.search.gate import Judgement
 from harness.search.tuner import Task, Tuner
@@ -108,9 +108,8 @@ class _Plain:
         return judgement.log_speedup if judgement.likely else gate.WORST
 
     def _measure(self, variant: Variant) -> None:
-        outcome, note = self.lab.measure(
-            self.bench, variant, [range(len(self.lab.pages))], deadline_s=self.budget_s - self.lab.now_s()
-        )
+        limits = Limits(self.budget_s - self.lab.now_s())
+        outcome, note = self.lab.measure(self.bench, variant, [range(len(self.lab.pages))], limits)
         if self.baseline is None:
             if isinstance(outcome, Failure):
                 raise _OverError

@@ -11,6 +11,9 @@ noise between rounds and favours nobody.
 A variant that needs several times the time of the fastest so far for its first pages is hopeless: it is cut short
 there, marked with the reason, and not measured again in later rounds, no more than one that timed out. The table
 keeps what was measured of it.
+
+The variants near the optimum then get more rounds: the fastest of many near equals, by two rounds each, would be the
+luckiest, and no search could be held to it.
 """
 
 import argparse
@@ -20,7 +23,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,13 +39,16 @@ from harness.data import PageRef, load
 from harness.environments import versions_of
 from harness.errors import UserError
 from harness.machine import detect, fingerprint, resolve_device
-from harness.measure import Bench, block_pages, measure
+from harness.measure import Bench, Limits, block_pages, measure
 from harness.search.plan import split_pages
 from harness.space import Space, load_engine
 from harness.store import write_atomic
 from harness.values import Block, Failure, FailureKind, ReferencePage, Variant
+from tests.bench.replay.compare import fits
 from tests.bench.replay.table import Head, Reading, Row, Table, TablePage, write_table
 
+_TOP = 0.1
+"""How far below the optimum a variant may be by its first rounds and get more."""
 _FIRST_PAGES = 4
 """Read before a variant is judged hopeless: as many as a search reads before it drops one."""
 
@@ -55,6 +61,7 @@ class SpaceFile(BaseModel):
     engine: str
     device: str = "cpu"
     rounds: Annotated[int, Field(ge=1, le=20)] = 3
+    top_rounds: Annotated[int, Field(ge=0, le=50, description="of the variants near the optimum")] = 0
     search_pages: Annotated[int, Field(ge=4)]
     unseen_pages: Annotated[int, Field(ge=4)]
     deadline_s: Annotated[float, Field(gt=0, description="of one round of one variant")] = 120.0
@@ -82,6 +89,7 @@ class Recording:
     whole: Space
     fixed: dict[str, Setting]
     rounds: int
+    top_rounds: int
     deadline_s: float
     hopeless: float
     bench: Bench
@@ -97,12 +105,24 @@ class Recording:
         """Where one reading is kept."""
         return self.bench.folder / f"{number:02d}-{variant.id}.json"
 
-    def missing(self) -> Iterator[tuple[int, Variant]]:
-        """Rounds still to be measured, in their order."""
-        variants = self.variants()
-        for number in range(self.rounds):
+    def missing(self) -> list[tuple[int, Variant]]:
+        """Rounds still to be measured, in their order; those of the top once all others are known."""
+        every = self._missing(self.variants(), range(self.rounds))
+        return every or self._missing(self._top(), range(self.rounds, self.top_rounds))
+
+    def _missing(self, variants: Sequence[Variant], rounds: Sequence[int]) -> list[tuple[int, Variant]]:
+        found = []
+        for number in rounds:
             order = [variants[0], *random.Random(number).sample(variants[1:], len(variants) - 1)]
-            yield from ((number, v) for v in order if not self.settled(number, v))
+            found += [(number, variant) for variant in order if not self.settled(number, variant)]
+        return found
+
+    def _top(self) -> list[Variant]:
+        """The baseline, and all that reads well enough and by its first rounds is near the fastest that does."""
+        table = self.table(self.rounds)
+        speeds = {table.variant(row): table.speed(row) for row in table.rows if fits(table, row)}
+        near = [variant for variant, speed in speeds.items() if speed >= (1 - _TOP) * max(speeds.values())]
+        return list(dict.fromkeys((table.baseline, *near)))
 
     def settled(self, number: int, variant: Variant) -> bool:
         """Whether this round of it is kept, or an earlier one showed that it need not be measured."""
@@ -142,7 +162,7 @@ class Recording:
             replace(self.bench, folder=self.bench.folder / "trial"),
             whole,
             [block for block in (range(first), rest) if block],
-            deadline_s=self.deadline_s,
+            Limits(self.deadline_s),
             stop=slow,
         )
         spent_s, build_s = time.perf_counter() - began, 0.0
@@ -168,11 +188,11 @@ class Recording:
         write_atomic(self.path(number, variant), json.dumps(stored))
         return reading
 
-    def table(self) -> Table:
-        """All that was recorded so far."""
+    def table(self, rounds: int | None = None) -> Table:
+        """All that was recorded so far, or of the first so many rounds."""
         rows = []
         for variant in self.variants():
-            paths = [self.path(number, variant) for number in range(self.rounds)]
+            paths = [self.path(n, variant) for n in range(rounds or max(self.rounds, self.top_rounds))]
             stored = [_STORED.validate_json(path.read_bytes()) for path in paths if path.exists()]
             if stored:
                 readings, builds, stamps = zip(*stored, strict=True)
@@ -220,7 +240,9 @@ def prepare(path: Path, data: Sequence[str], folder: Path) -> Recording:
     elif (folder / "of.json").read_text(encoding="utf-8") != mark:
         raise UserError(f"{folder} holds another space, machine or page set; choose another --work")
     bench = Bench(tuple(pages), references, folder, machine)
-    return Recording(head, whole, given.fixed, given.rounds, given.deadline_s, given.hopeless, bench)
+    return Recording(
+        head, whole, given.fixed, given.rounds, given.top_rounds, given.deadline_s, given.hopeless, bench
+    )
 
 
 def _read(path: Path) -> Reading:
@@ -294,17 +316,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(recording: Recording, sample: int | None) -> None:
-    missing = list(recording.missing())
     took: list[float] = []
-    for number, variant in missing[:sample]:
-        if recording.settled(number, variant):  # found hopeless since
-            continue
-        took.append(recording.record(number, variant).spent_s)
-        low_min, high_min = minutes_left(took, len(missing) - len(took))
-        print(
-            f"{len(took)}/{len(missing)}: {took[-1]:.1f} s, {low_min:.0f} to {high_min:.0f} min left",
-            flush=True,
-        )
+    while missing := recording.missing():
+        took = []
+        for number, variant in missing[:sample]:
+            if recording.settled(number, variant):  # found hopeless since
+                continue
+            took.append(recording.record(number, variant).spent_s)
+            low_min, high_min = minutes_left(took, len(missing) - len(took))
+            print(
+                f"{len(took)}/{len(missing)}: {took[-1]:.1f} s, {low_min:.0f} to {high_min:.0f} min left",
+                flush=True,
+            )
+        if sample is not None:
+            break
     if sample is not None and took:
         whole_min = minutes_left(took, recording.rounds * len(recording.variants()))
         print(

@@ -18,7 +18,7 @@ from itertools import pairwise
 from engines.interface import Line, Setting
 from harness import stats
 from harness.data import PageRef
-from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench, SideFailedError, block_pages
+from harness.measure import Bench, Limits, SideFailedError, block_pages
 from harness.search.plan import Split
 from harness.space import Space
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, ReferencePage, Round, Variant
@@ -76,20 +76,20 @@ class Replay:
         bench: Bench,
         variant: Variant,
         blocks: Sequence[Sequence[int]],
+        limits: Limits,
         *,
-        deadline_s: float,
-        start_s: float = OPEN_S,
-        page_s: float = SLOWEST_PAGE_S,
         stop: Callable[[Sequence[Block]], str | None] = lambda _: None,
     ) -> tuple[Measurement | Failure, str]:
         """As `harness.measure.measure`, from the table."""
-        until_s = self._now_s + deadline_s
+        until_s = self._now_s + limits.trial_s
         done: list[Block] = []
         note = ""
         try:
             cold_s, build_s = self._start(variant, until_s)
             for block in blocks:
-                done.append(self._read(variant, block, min(until_s, self._now_s + page_s * len(block))))
+                done.append(
+                    self._read(variant, block, min(until_s, self._now_s + limits.page_s * len(block)))
+                )
                 if reason := stop(done):
                     note = reason
                     break

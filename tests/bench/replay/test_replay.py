@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from harness.errors import UserError
-from harness.measure import Bench, SideFailedError
+from harness.measure import Bench, Limits, SideFailedError
 from harness.values import Failure, FailureKind, Measurement
 from tests.bench.replay import compare
 from tests.bench.replay.contenders import CONTENDERS, Result
@@ -103,7 +103,7 @@ def test_the_stand_in_text_has_the_recorded_number_of_edits(length: int, edits: 
 def test_a_replayed_trial_is_the_recorded_one_and_takes_its_time(tmp_path: Path) -> None:
     table = quiet(TABLE)
     lab = Replay(table, 0)
-    outcome, _ = lab.measure(bench(lab, tmp_path), table.baseline, [range(len(lab.pages))], deadline_s=1e6)
+    outcome, _ = lab.measure(bench(lab, tmp_path), table.baseline, [range(len(lab.pages))], Limits(1e6))
     assert isinstance(outcome, Measurement)
     row = table.by_id[table.baseline.id]
     (reading,) = row.rounds
@@ -121,7 +121,7 @@ def test_only_the_first_trial_that_needs_an_artefact_pays_for_it(tmp_path: Path)
     builds = []
     for prefetch in (0, 1):
         variant = space.variant({"runtime": "fast", "prefetch": prefetch})
-        outcome, _ = lab.measure(bench(lab, tmp_path), variant, [[0]], deadline_s=1e6)
+        outcome, _ = lab.measure(bench(lab, tmp_path), variant, [[0]], Limits(1e6))
         assert isinstance(outcome, Measurement)
         builds.append(outcome.build_s)
     assert builds == [2.0, 0.0]
@@ -130,14 +130,14 @@ def test_only_the_first_trial_that_needs_an_artefact_pays_for_it(tmp_path: Path)
 def test_failures_and_deadlines_cost_their_time(tmp_path: Path) -> None:
     lab = Replay(TABLE, 0)
     crash = TABLE.space.variant({"replicas": 2, "batch": 16})
-    outcome, _ = lab.measure(bench(lab, tmp_path), crash, [[0]], deadline_s=1e6)
+    outcome, _ = lab.measure(bench(lab, tmp_path), crash, [[0]], Limits(1e6))
     assert isinstance(outcome, Failure)
     assert (outcome.kind, lab.now_s()) == (FailureKind.OOM, 4.0)
     with pytest.raises(SideFailedError) as failed:
         lab.interleaved_round(bench(lab, tmp_path), [TABLE.baseline, crash], [0, 1, 2, 3], 0)
     assert failed.value.side == 1
     before = lab.now_s()
-    outcome, _ = lab.measure(bench(lab, tmp_path), TABLE.baseline, [range(12)], deadline_s=3.0)
+    outcome, _ = lab.measure(bench(lab, tmp_path), TABLE.baseline, [range(12)], Limits(3.0))
     assert isinstance(outcome, Failure)
     assert outcome.kind is FailureKind.TIMEOUT
     assert lab.now_s() - before == pytest.approx(3.0)
@@ -198,7 +198,7 @@ def test_pages_that_a_hopeless_variant_was_spared_are_made_up_for_from_the_basel
 def test_a_replay_tells_the_stages_of_its_pages(tmp_path: Path) -> None:
     table = quiet(hard_table())
     lab = Replay(table, 0)
-    outcome, _ = lab.measure(bench(lab, tmp_path), table.baseline, [range(len(lab.pages))], deadline_s=1e6)
+    outcome, _ = lab.measure(bench(lab, tmp_path), table.baseline, [range(len(lab.pages))], Limits(1e6))
     assert isinstance(outcome, Measurement)
     for page in outcome.pages:
         assert sum(page.stage_s.values()) == pytest.approx(page.seconds)
