@@ -90,6 +90,20 @@ def test_a_hopeless_variant_is_cut_short_marked_and_not_measured_again(
     assert 0 < table.speed(table.by_id[table.space.variant({"page_ms": 500}).id]) < table.speed(baseline) / 3
 
 
+def test_the_variants_near_the_optimum_and_the_baseline_get_more_rounds(
+    recorded: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "small.yaml"
+    space = yaml.safe_load(path.read_text())
+    space |= {"top_rounds": 3, "grid": {"page_ms": [5, 200], "garbled_pct": [0, 10]}}
+    space["baseline"] = {"page_ms": 200}
+    path.write_text(yaml.safe_dump(space))
+    assert record.main([*recorded, "-o", str(tmp_path / "table")]) == 0
+    table = read_table(tmp_path / "table")
+    rounds = {(row.settings["page_ms"], row.settings["garbled_pct"]): len(row.rounds) for row in table.rows}
+    assert rounds == {(200, 0): 3, (5, 0): 3, (200, 10): 1, (5, 10): 1}
+
+
 def test_the_estimate_is_the_t_interval_of_the_mean_without_the_baseline() -> None:
     took = [60.0, 3.0, 4.0, 5.0, 4.5]
     low, high = record.minutes_left(took, 120)
