@@ -93,9 +93,13 @@ def truth(table: Table) -> Truth:
 
 
 def fits(table: Table, row: Row) -> bool:
-    """Whether a variant always works and reads as well as the bound asks, on the unseen pages."""
-    baseline = table.cer(table.by_id[table.baseline.id])
-    return table.speed(row) > 0 and table.cer(row) - baseline <= CONSTRAINTS.max_cer_increase
+    """Whether a variant always works and reads as well as the bound asks, on the unseen pages.
+
+    One that was cut short is not known to.
+    """
+    if not table.speed(row) or any(reading.cut for reading in row.rounds):
+        return False
+    return table.cer(row) - table.cer(table.by_id[table.baseline.id]) <= CONSTRAINTS.max_cer_increase
 
 
 def judged(table: Table, known: Truth, result: Result) -> tuple[float, bool, bool | None]:

@@ -45,6 +45,7 @@ from harness.space import Space, load_engine
 from harness.store import write_atomic
 from harness.values import Block, Failure, FailureKind, ReferencePage, Variant
 from tests.bench.replay.compare import fits
+from tests.bench.replay.contenders import CONSTRAINTS
 from tests.bench.replay.table import Head, Reading, Row, Table, TablePage, write_table
 
 _TOP = 0.1
@@ -132,13 +133,23 @@ class Recording:
         return any(_hopeless(_read(path)) for path in earlier if path.exists())
 
     def fastest_s(self, pages: int) -> float:
-        """The least wall time for that many first pages among all that was kept, infinite where nothing was."""
-        kept = (_read(path) for path in self.bench.folder.glob("[0-9]*-*.json"))
+        """The least wall time for that many first pages among what was read in full and well, infinite for none.
+
+        Well is within the margin of the baseline, on all pages: a variant is not hopeless for being slower than one
+        that nobody could deploy.
+        """
+        kept = [_read(path) for path in self.bench.folder.glob("[0-9]*-*.json")]
+        whole = [reading for reading in kept if len(reading.errors) == len(self.bench.pages)]
+        baseline = self.path(0, self.variants()[0])
+        if not whole or not baseline.exists():
+            return math.inf
+        characters = sum(page.reference_chars for page in self.head.pages)
+        allowed = sum(_read(baseline).errors) + CONSTRAINTS.max_cer_increase * characters
         return min(
             (
                 reading.wall_s * sum(reading.page_s[:pages]) / sum(reading.page_s)
-                for reading in kept
-                if reading.failure is None and len(reading.page_s) >= pages
+                for reading in whole
+                if sum(reading.errors) <= allowed
             ),
             default=math.inf,
         )
