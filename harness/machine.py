@@ -197,6 +197,10 @@ class Caution(StrEnum):
         "no_ground_truth",
         "The pages have no text to compare with: CER is the difference from the baseline's own output.",
     )
+    PART_GROUND_TRUTH = (
+        "part_ground_truth",
+        "Some data sets have no text to compare with: their CER is the difference from the baseline's own output.",
+    )
     IDLE_SETTING = (
         "idle_setting",
         "A setting cannot act on these pages: leave it out, or measure on pages that it is for.",

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from harness import stats
 from harness.accuracy.bootstrap import cer_increase, cer_interval
 from harness.accuracy.scores import PageScore, score_page
 from harness.data import PageRef
+from harness.machine import Caution
 from harness.objectives import THROUGHPUT, Objective
 from harness.scenarios import Traffic, poisson_arrivals_s
 from harness.session import Session, TrialFailedError
@@ -55,6 +56,9 @@ class Limits:
     page_s: float = SLOWEST_PAGE_S
 
 
+_NO_LIMITS = Limits(math.inf)
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """Where and on what to measure."""
@@ -88,6 +92,40 @@ class Bench:
         """The accuracy of each page record."""
         references = {reference.page_id: reference for reference in self.references}
         return [score_page(references[record.page_id], record.lines) for record in records]
+
+    def with_references(self, baseline: Iterable[PageRecord]) -> "Bench":
+        """Where no page of a set has ground truth, the same with the baseline's first readings in its place.
+
+        What is scored against them is drift, not CER.
+        """
+        bare = sets_without_text(self.references)
+        read: dict[str, str] = {}
+        for record in baseline:
+            read.setdefault(record.page_id, record.text)
+        return replace(
+            self,
+            references=tuple(
+                replace(reference, text=read.get(reference.page_id, ""))
+                if reference.set in bare
+                else reference
+                for reference in self.references
+            ),
+        )
+
+
+def sets_without_text(references: Iterable[ReferencePage]) -> set[str]:
+    """The data sets in which no page has ground truth."""
+    pages = list(references)
+    return {page.set for page in pages} - {page.set for page in pages if page.text}
+
+
+def truth_caution(references: Iterable[ReferencePage]) -> Caution | None:
+    """What to say of CER where some pages have no ground truth."""
+    pages = list(references)
+    bare = sets_without_text(pages)
+    if not bare:
+        return None
+    return Caution.PART_GROUND_TRUTH if {page.set for page in pages} - bare else Caution.NO_GROUND_TRUTH
 
 
 def warmup_pages(count: int, pages: int) -> list[int]:
@@ -153,13 +191,16 @@ def interleaved_round(
     pages: Sequence[int],
     number: int,
     interpreters: Sequence[Path | None] = (),
+    limits: Limits = _NO_LIMITS,
 ) -> Round:
     """One round over `pages`: fresh processes, random order of start, one side at a time, a coin for each block.
 
+    `limits` are those of the round as a whole, of the start of each side, and of each page.
     `interpreters` are the Pythons of the sides, None for this one; none at all where every side runs in this one.
     Raises SideFailedError.
     """
     draw = random.Random(f"{bench.seed}/{number}")
+    clock = Deadline(limits.trial_s)
     sides = list(range(len(variants)))
     # A queue needs time to build up: a server gets all pages of the round as one stream.
     served = bench.objective.scenario.traffic is Traffic.SERVER
@@ -184,7 +225,7 @@ def interleaved_round(
         ]
         for side in draw.sample(sides, len(sides)):
             try:
-                sessions[side].start(warmup_pages(1, len(bench.pages)), OPEN_S)
+                sessions[side].start(warmup_pages(1, len(bench.pages)), clock.left(limits.start_s))
             except TrialFailedError as failed:
                 raise SideFailedError(side, failed.failure) from failed
         count = max(1, len(pages) // size)
@@ -193,7 +234,8 @@ def interleaved_round(
             block = pages[start:end]
             for side in draw.sample(sides, len(sides)):
                 try:
-                    blocks[side].append(bench.read(sessions[side], block, SLOWEST_PAGE_S * len(block)))
+                    deadline_s = clock.left(limits.page_s * len(block))
+                    blocks[side].append(bench.read(sessions[side], block, deadline_s))
                 except TrialFailedError as failed:
                     raise SideFailedError(side, failed.failure) from failed
         peaks = tuple(session.peak_rss_mib() for session in sessions)
@@ -336,10 +378,8 @@ def comparison(
     """What the rounds say of side `side` (B) against side 0 (A); `sequential` and `alpha` as in `stats.speedup`."""
     log_ratios = tuple(result.log_ratios[side - 1] for result in rounds)
     interval = stats.speedup(log_ratios, sequential=sequential, alpha=alpha)
-    scores_a, scores_b = (
-        bench.score(list(first_reading(result.blocks[which] for result in rounds).values()))
-        for which in (0, side)
-    )
+    read = [list(first_reading(result.blocks[which] for result in rounds).values()) for which in (0, side)]
+    scores_a, scores_b = map(bench.with_references(read[0]).score, read)
     unknown = Interval(math.nan, math.nan, math.nan)
     scored = bool(scores_a) and any(score.characters.reference_length for score in scores_a)
     return Comparison(

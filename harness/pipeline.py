@@ -24,6 +24,7 @@ from engines.interface import (
     Reader,
     Settings,
     StageTimer,
+    UnsupportedError,
 )
 from harness.data.decode import Picture
 from harness.values import PageRecord
@@ -232,6 +233,8 @@ class Pipeline:
             yield from self._call(items[:half], retreats + 1)
             yield from self._call(items[half:], retreats + 1)
             return
+        except UnsupportedError:  # of all pages alike, such as what is compiled at the first one
+            raise
         except Exception as error:  # noqa: BLE001  one page that an engine cannot read must not end the trial
             self.timer.take()
             if len(items) == 1:

@@ -61,7 +61,7 @@ class Replica:
             self.send({"end": True})
 
     def receive(self) -> list[dict[str, Any]] | None:
-        """Whole messages that have arrived; None once the worker has gone."""
+        """Whole messages that have arrived; None once the worker has gone, or no longer keeps to the protocol."""
         chunk = os.read(self.answers.fileno(), 1 << 20)
         if not chunk:
             return None
@@ -77,9 +77,9 @@ class Replica:
             text = log.read().decode("utf-8", "replace")
         return tuple(text.splitlines()[-_STDERR_TAIL_LINES:])
 
-    def exit_code(self, flags: int = 0) -> int | None:
+    def exit_code(self) -> int | None:
         """How it ended, negative for a signal; None if it runs. It is not reaped, so its number stays."""
-        ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | flags)
+        ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         if ended is None:
             return None
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status

@@ -133,16 +133,26 @@ class Session:
                 if not self._workers:
                     message = f"the worker cannot be started with {command[0]}: {error.strerror}"
                     raise TrialFailedError(Failure(FailureKind.UNSUPPORTED, "open", message)) from error
-                # The first worker has died already, and its process group with it.
-                self._raise_death(self._workers[0], "open")
+                if self._workers[0].exit_code() is not None:  # and its process group has ended with it
+                    self._raise_death(self._workers[0], "open")
+                message = f"replica {number + 1} of {self._replicas} cannot be started: {error.strerror}"
+                self._fail(FailureKind.CRASH, "open", message)
         if self._sample_counters:
             self._sampler = CounterSampler(self._workers[0].process.pid, self._machine)
             self._sampler.__enter__()
         self._collect([deque() for _ in self._workers], began + deadline_s, "open")
-        records = self._collect([deque(warmup) for _ in self._workers], began + deadline_s, "warm-up")
+        self._warm_up(warmup, began + deadline_s)
         self._cold_start_s = time.perf_counter() - began
         self._cold_facts = dict(self._facts)
-        self._refuse_all_errors(records, "warm-up")
+
+    def _warm_up(self, pages: Sequence[int], deadline: float) -> None:
+        # A page that cannot be read says nothing of the engine: the next one then warms it up.
+        others = [(page + len(pages)) % len(self._page_ids) for page in pages]
+        for some in (pages, others):
+            records = self._collect([deque(some) for _ in self._workers], deadline, "warm-up")
+            if not records or not all(record.error for _, record in records):
+                return
+        self._refuse_all_errors([record for _, record in records], "warm-up")
 
     def read(self, indices: Sequence[int], deadline_s: float) -> Block:
         """Read pages, shared among the replicas; records come in the order of `indices`.
@@ -191,9 +201,12 @@ class Session:
     def _keep(self, began: float, records: Sequence[tuple[int, PageRecord]]) -> Block:
         wall_s = time.perf_counter() - began
         energy_j = self._energy.stop()
-        self._refuse_all_errors(records, "read")
         block = Block(tuple(record for _, record in records), wall_s, energy_j)
         self._blocks.append(block)
+        read = [record for earlier in self._blocks for record in earlier.pages]
+        # One page that cannot be read is an empty output, not the end of a trial whose blocks are single pages.
+        if len({record.page_id for record in read}) >= min(2, len(self._page_ids)):
+            self._refuse_all_errors(read, "read")
         return block
 
     def _serve(
@@ -241,8 +254,7 @@ class Session:
         for worker in self._workers[1:]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, until - time.perf_counter()))
-        while time.perf_counter() < until and self._workers[0].exit_code(os.WNOHANG) is None:
-            time.sleep(0.01)
+        self._ended(self._workers[0], until)
         self.kill()
         for worker in self._workers:
             worker.process.wait()
@@ -277,8 +289,8 @@ class Session:
             facts=_facts(self._cold_facts, self._facts),
         )
 
-    def _refuse_all_errors(self, records: Sequence[tuple[int, PageRecord]], stage: str) -> None:
-        errors = [record.error for _, record in records]
+    def _refuse_all_errors(self, records: Sequence[PageRecord], stage: str) -> None:
+        errors = [record.error for record in records]
         if errors and all(errors):
             kind = FailureKind.OOM if "out of memory" in str(errors[0]) else FailureKind.CRASH
             self._fail(kind, stage, f"every page failed: {errors[0]}")
@@ -347,8 +359,17 @@ class Session:
         tail = (worker or self._workers[0]).stderr_tail()
         raise TrialFailedError(Failure(kind, stage, message, tail))
 
+    def _ended(self, worker: Replica, until: float) -> int | None:
+        """How a worker has ended, waiting for it until then; None where it still runs."""
+        while (code := worker.exit_code()) is None and time.perf_counter() < until:
+            time.sleep(0.01)
+        return code
+
     def _raise_death(self, worker: Replica, stage: str) -> NoReturn:
-        code = worker.exit_code() or 0
+        code = self._ended(worker, time.perf_counter() + _GRACE_S)
+        if code is None:
+            message = "the process closed its pipe or sent a line without end, and went on running"
+            self._fail(FailureKind.INVALID_OUTPUT, stage, message, worker)
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         killed = code == -signal.SIGKILL
         message = f"the process died of {name}" + (

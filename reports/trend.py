@@ -83,6 +83,7 @@ def _last(nights: Sequence[Night]) -> Sequence[Block]:
     night = nights[-1]
     worst = [_SHOWN.get(n, n) for n, point in night.metrics.items() if point.outcome is not Outcome.PASS]
     said = f"not passed: {', '.join(worst)}" if worst else "every metric passed"
+    said = night.failure or said
     return [
         Answer(
             _TONES[night.outcome],

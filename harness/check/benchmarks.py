@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,7 +20,7 @@ class _Stats(BaseModel):
 class _Case(BaseModel):
     fullname: str
     stats: _Stats
-    extra_info: dict[str, str | float | bool | None] = {}
+    extra_info: dict[str, Any] = {}
 
 
 class _File(BaseModel):

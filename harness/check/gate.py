@@ -73,14 +73,13 @@ def gate(
         if not rounds and side == 1 and (cause := _failure_alone(bench, baseline)):
             # What breaks both sides, such as a model file that is gone, is no regression of the current one.
             side, failed = 0, cause
-        failure = f"{failed.failure.kind} during {failed.failure.stage}: {failed.failure.message}"
+        # One line: some of what it is written into reads commands at the start of others.
+        message = " ".join(failed.failure.message.split())
+        failure = f"{failed.failure.kind} during {failed.failure.stage}: {message}"
     read = [list(first_reading(result.blocks[which] for result in rounds).values()) for which in (0, 1)]
     errors = [sum(record.error is not None for record in records) for records in read]
-    found = (
-        findings(rounds, bench.score(read[0]), bench.score(read[1]), (errors[0], errors[1]), tolerances)
-        if rounds
-        else ()
-    )
+    ours, theirs = map(bench.with_references(read[0]).score, read)
+    found = findings(rounds, ours, theirs, (errors[0], errors[1]), tolerances) if rounds else ()
     return Gated(found, len(rounds), len(read[0]), time.perf_counter() - began, side, failure)
 
 

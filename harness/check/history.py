@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from harness.check.verdicts import Outcome
 from harness.errors import UserError
@@ -40,7 +41,7 @@ class Night(BaseModel):
 
     at: str
     """ISO 8601 with time zone."""
-    fingerprint: str
+    fingerprint: Annotated[str, StringConstraints(pattern="^[0-9a-f]+$")]
     machine: str
     commit: str | None
     against: str
@@ -51,6 +52,9 @@ class Night(BaseModel):
     rounds: int
     outcome: Outcome
     metrics: dict[str, Point]
+    """Empty where the current side could not be measured at all."""
+    failure: str | None = None
+    """Why the current side could not be measured to the end."""
 
 
 @dataclass(frozen=True, slots=True)

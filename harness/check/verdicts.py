@@ -25,6 +25,8 @@ ALPHA = 0.05
 _MIN_DOCUMENTS = 10
 """With fewer documents no exact test could reach a corrected level: pages are the units then."""
 _RESAMPLES = 9999
+_MOST_FLIPS = 1_000_000
+"""Signs that are held in memory at once."""
 
 
 class Outcome(StrEnum):
@@ -236,15 +238,17 @@ def _sign_flips(differences: np.ndarray[tuple[int], np.dtype[np.float64]], *, tw
     """The paired permutation test: under no change either side could have been the current one on each unit."""
     from scipy.stats import permutation_test  # noqa: PLC0415  slow to load
 
-    if len(differences) < 2:
+    moved = differences[differences != 0]  # a unit without a difference has no sign to flip
+    if len(moved) < 2:
         return 1.0
     result = permutation_test(
-        (differences,),
+        (moved,),
         lambda x, axis: np.sum(x, axis=axis),
         permutation_type="samples",
         alternative="two-sided" if two_sided else "greater",
         vectorized=True,
         n_resamples=_RESAMPLES,
+        batch=max(1, _MOST_FLIPS // len(moved)),
         rng=np.random.default_rng(0),
     )
     return float(result.pvalue)

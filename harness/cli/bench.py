@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from engines.interface import STAGES, Machine
 from harness.accuracy.bootstrap import cer_interval
@@ -90,11 +91,14 @@ def bench(
     tuned = read_config(config) if config else None
     variant = asked_variant(tuned, engine, set_ or [], device, machine)
     loaded = load_data(data or [], profile, console)
+    doubts = [caution.sentence for caution in cautions(machine)]
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("measuring"):
         run = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         outcome, described = bench_scenarios.run(run, variant, wanted, timeout)
     if isinstance(outcome, Failure):
-        console.print(f"[bold red]{outcome.kind}[/] while {outcome.stage}: {outcome.message}", soft_wrap=True)
+        console.print(
+            f"[bold red]{outcome.kind}[/] while {outcome.stage}: {escape(outcome.message)}", soft_wrap=True
+        )
         for line in outcome.stderr_tail:
             console.print(f"  {line}", markup=False, soft_wrap=True)
         if json:
@@ -104,7 +108,7 @@ def bench(
         return _FOUND_NOTHING
     scores = run.score(list(first_reading([outcome.blocks]).values()))
     document = {**summary(variant, outcome, scores, machine), "scenario": described}
-    document["cautions"] += _of_another_machine(tuned, document["machine"]["fingerprint"])
+    document["cautions"] = doubts + _of_another_machine(tuned, document["machine"]["fingerprint"])
     document["cautions"] += _of_idle_settings(variant, loaded, machine)
     if out:
         _write(out, loaded, outcome, scores, document)
@@ -185,7 +189,6 @@ def summary(
             name: {"cold": list(fact.cold), "steady": list(fact.steady)}
             for name, fact in measurement.facts.items()
         },
-        "cautions": [caution.sentence for caution in cautions(machine)],
     }
 
 
@@ -311,4 +314,4 @@ def _say(document: dict[str, Any]) -> None:
         table.add_row("caution", caution)
     for page in document["failed_pages"]:
         table.add_row("failed page", f"{page['id']}: {page['error']}")
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)

@@ -19,14 +19,13 @@ from harness.check.history import Night, Point, append
 from harness.check.outputs import CheckResult
 from harness.check.verdicts import Outcome, Tolerances, joint
 from harness.cli.arguments import seconds
-from harness.cli.common import LoadedData, load_data, print_json, stderr
+from harness.cli.common import LoadedData, load_data, print_json, stderr, write_text
 from harness.config import TunedConfig, read_config
 from harness.environments import recorded
 from harness.errors import UserError
 from harness.machine import cautions, describe, detect, fingerprint, resolve_device
-from harness.measure import Bench
+from harness.measure import Bench, truth_caution
 from harness.space import Space, load_engine
-from harness.store import write_atomic
 from harness.values import Variant
 
 _EXITS = {Outcome.PASS: 0, Outcome.REGRESSION: 1, Outcome.INCONCLUSIVE: 3}
@@ -101,7 +100,12 @@ def check(
     sides = (Side(_variant(pinned, machine, build), build), Side(_variant(now, machine, _HERE), _HERE))
     if sides[0] == sides[1]:
         doubts.append(_SAME)
+    for path in (junit, markdown):
+        if path and not path.absolute().parent.is_dir():
+            raise UserError(f"cannot write {path}: its folder does not exist; make it or choose another file")
     loaded = load_data(data or [], profile, console)
+    if doubt := truth_caution(loaded.references):
+        doubts.append(doubt.sentence)
     tolerances = Tolerances(max_slowdown=max_slowdown, max_cer_increase=max_cer_increase)
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("round 1") as status:
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
@@ -118,9 +122,9 @@ def check(
         )
     names = (f"{baseline} ({build.name})", f"{config or baseline} ({_HERE.name})")
     result = _result(measured, names, machine, doubts)
-    _publish(result, as_json=json, junit=junit, summary=markdown, github=github)
-    if history and result.findings:
+    if history:
         _remember(history, result, now, machine, loaded, build)
+    _publish(result, as_json=json, junit=junit, summary=markdown, github=github)
     return _EXITS[result.outcome]
 
 
@@ -179,13 +183,13 @@ def _publish(
         (sys.stderr if as_json else sys.stdout).write(outputs.annotations(result))
     for path, text in ((junit, outputs.junit(result)), (summary, outputs.markdown(result))):
         if path:
-            try:
-                write_atomic(path, text)
-            except OSError as error:
-                raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from error
+            write_text(path, text, "choose another file")
     if job := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(job).open("a", encoding="utf-8") as file:
-            file.write(outputs.markdown(result))
+        try:
+            with Path(job).open("a", encoding="utf-8") as file:
+                file.write(outputs.markdown(result))
+        except OSError as error:  # a container may not see the job's file, and the verdict is what counts
+            stderr().print(f"no summary on the job's page: {error}", markup=False, soft_wrap=True)
 
 
 def _say(result: CheckResult) -> None:
@@ -233,5 +237,6 @@ def _remember(
             )
             for finding in result.findings
         },
+        failure=result.failure,
     )
     append(folder, night)

@@ -1,6 +1,7 @@
 """What several commands need: data, consoles, JSON."""
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from harness.data import DataSet, PageRef
 from harness.errors import UserError
+from harness.store import write_atomic
 from harness.values import DataSummary, ReferencePage, Variant
 
 DEFAULT_DATA = "generated"
@@ -30,11 +33,6 @@ class LoadedData:
     references: tuple[ReferencePage, ...]
     summaries: tuple[DataSummary, ...]
 
-    @property
-    def has_text(self) -> bool:
-        """Whether any page has ground truth."""
-        return any(page.text for page in self.pages)
-
 
 def load_data(names: Sequence[str], profile: str | None, console: Console) -> LoadedData:
     """Load data sets, and say what had to be left out. Raises UserError where no page is left."""
@@ -44,7 +42,7 @@ def load_data(names: Sequence[str], profile: str | None, console: Console) -> Lo
         sets = load(list(names) or [DEFAULT_DATA], profile=profile)
     for data in sets:
         for page, reason in data.skipped:
-            console.print(f"[yellow]left out[/] {page}: {reason}", soft_wrap=True, markup=True)
+            console.print(f"[yellow]left out[/] {escape(f'{page}: {reason}')}", soft_wrap=True)
     pages = tuple(page for data in sets for page in data.pages)
     if not pages:
         raise UserError(
@@ -84,9 +82,29 @@ def changed(variant: Variant, baseline: Variant) -> str:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """The one JSON document of a command, on stdout."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    """The one JSON document of a command, on stdout. JSON has no word for what is not finite: it becomes null."""
+    json.dump(_finite(document), sys.stdout, indent=2, ensure_ascii=False, default=str, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def write_text(target: Path, text: str, remedy: str) -> None:
+    """Write a file that the user named, whole or not at all. Raises UserError, which ends with the `remedy`."""
+    try:
+        write_atomic(target, text)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; {remedy}") from error
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite(inner) for inner in value]
+        case _:
+            return value
 
 
 def thumbnail(reference: ReferencePage) -> bytes | None:

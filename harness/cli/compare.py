@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,8 @@ from engines.interface import Machine
 from harness.cli.arguments import seconds
 from harness.cli.common import load_data, print_json, stderr
 from harness.config import read_config
-from harness.machine import detect, resolve_device
-from harness.measure import Bench
+from harness.machine import Caution, cautions, detect, resolve_device
+from harness.measure import Bench, truth_caution
 from harness.measure import compare as measure_both
 from harness.space import Space, parse_variant
 from harness.values import Comparison, Interval, Variant
@@ -57,7 +58,10 @@ def compare(
     console = stderr()
     machine = detect()
     sides = [_side(text, resolve_device(device, machine), machine) for text in (a, b)]
+    doubts = [*cautions(machine)]
     loaded = load_data(data or [], profile, console)
+    if doubt := truth_caution(loaded.references):
+        doubts.append(doubt)
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("round 1") as status:
 
         def progress(number: int, speedup: Interval) -> None:
@@ -68,9 +72,9 @@ def compare(
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         result = measure_both(bench, sides[0], sides[1], budget_s=budget, progress=progress)
     if json:
-        print_json(document(result))
+        print_json({**document(result), "cautions": [doubt.sentence for doubt in doubts]})
     else:
-        _say(result, a, b)
+        _say(result, a, b, doubts)
     return 1 if result.failure else 0
 
 
@@ -109,7 +113,7 @@ def _figure(interval: Interval) -> dict[str, Any] | None:
     return {"value": interval.value, "ci95": bounds if all(map(math.isfinite, bounds)) else None}
 
 
-def _say(result: Comparison, a: str, b: str) -> None:
+def _say(result: Comparison, a: str, b: str, doubts: Sequence[Caution]) -> None:
     from rich.console import Console
 
     out = Console(highlight=False)
@@ -125,6 +129,8 @@ def _say(result: Comparison, a: str, b: str) -> None:
         )
     out.print(f"{len(result.log_ratios)} rounds of fresh processes, {result.pages} pages")
     out.print(f"A: {a}\nB: {b}", markup=False, soft_wrap=True)
+    for doubt in doubts:
+        out.print(f"caution {doubt.sentence}", markup=False, soft_wrap=True)
     if result.verdict == "INCONCLUSIVE":
         out.print("More rounds would settle it: give a longer --budget or more pages.")
 

@@ -49,7 +49,12 @@ def _measured(name: str, device: str, out: Path | None, deadline_s: float) -> Ma
         )
     models = matrices.models(name)
     if out:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the folder {out}: {error.strerror}; choose another --out"
+            ) from error
     for number, model in enumerate(models, 1):
         row = known.row_of(model) if known else None
         if row is None or row.failure:

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from harness.cli.common import load_data, print_json, stderr, thumbnail
+from harness.cli.common import load_data, print_json, stderr, thumbnail, write_text
 from harness.data import fetch, named_sets, verify
 from harness.errors import UserError
-from harness.store import write_atomic
 
 _PREVIEW_PAGES = 12
 
@@ -99,9 +98,6 @@ def _preview(name: str, profile: str | None, target: Path) -> int:
 
     loaded = load_data([name], profile, stderr())
     pages = [(reference, thumbnail(reference)) for reference in loaded.references[:_PREVIEW_PAGES]]
-    try:
-        write_atomic(target, preview(name, pages, len(loaded.pages)))
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another file with -o") from error
+    write_text(target, preview(name, pages, len(loaded.pages)), "choose another file with -o")
     stderr().print(f"preview  {target}", soft_wrap=True)
     return 0

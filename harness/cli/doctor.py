@@ -118,6 +118,7 @@ def _base(engine: str, config: Path | None, device: str, machine: Machine) -> tu
 
 def _say(document: dict[str, Any], machine: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     out = Console(highlight=False)
@@ -133,7 +134,7 @@ def _say(document: dict[str, Any], machine: str) -> None:
     for name, version in document["versions"].items():
         table.add_row(name, version)
     for name, reason in document["engines"].items():
-        table.add_row(f"engine {name}", f"[red]no:[/] {reason}" if reason else "[green]usable[/]")
+        table.add_row(f"engine {name}", f"[red]no:[/] {escape(reason)}" if reason else "[green]usable[/]")
     for name, ready in document["data"].items():
         table.add_row(f"data {name}", "[green]ready[/]" if ready else f"run `tune data fetch {name}`")
     for caution in document["cautions"]:

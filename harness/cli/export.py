@@ -6,10 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from harness.cli.common import write_text
 from harness.config import read_config
-from harness.errors import UserError, unknown
+from harness.errors import unknown
 from harness.export import EXPORTERS
-from harness.store import write_atomic
 
 
 def export(
@@ -32,8 +32,5 @@ def export(
     if o is None:
         sys.stdout.write(text)
         return 0
-    try:
-        write_atomic(o, text)
-    except OSError as error:
-        raise UserError(f"cannot write {o}: {error.strerror}; choose another file with -o") from error
+    write_text(o, text, "choose another file with -o")
     return 0

@@ -101,6 +101,15 @@ def _check(request: Request) -> None:
         raise UserError(
             f"a budget of {request.budget_s:g} s is too short to measure the baseline; give at least 30s"
         )
+    bounds = {
+        "--max-p95-ms": request.max_p95_ms,
+        "--max-p99-ms": request.max_p99_ms,
+        "--max-memory-mib": request.max_memory_mib,
+        "--max-gpu-memory-mib": request.max_gpu_memory_mib,
+    }
+    for name, bound in bounds.items():
+        if bound is not None and bound <= 0:
+            raise UserError(f"{name} is a bound above 0, not {bound:g}")
     if request.max_cer_increase < 0:
         raise UserError("--max-cer-increase is a share, such as 0.002 for 0.2 points; it cannot be negative")
     if request.resume and request.out is None:
@@ -109,6 +118,8 @@ def _check(request: Request) -> None:
 
 def _check_objective(request: Request, device: str, machine: Machine) -> None:
     objectives.objective(request.objective, rate=request.rate, price_per_hour=request.price_per_hour)
+    if request.max_gpu_memory_mib is not None and not device.startswith("cuda"):
+        raise UserError(f"--max-gpu-memory-mib cannot be checked on {device}; leave it out or choose a GPU")
     if request.objective == "energy" and (reason := EnergyMeter(device, machine).absence):
         raise UserError(f"energy cannot be measured on {device} here: {reason}; choose another --objective")
 
@@ -199,7 +210,10 @@ def _refuse_other(earlier: Study, now: Study) -> None:
         raise UserError(
             f"this run was begun for {objectives.described(earlier)}; give the same --objective or start a new run"
         )
-    if [data.sha256 for data in earlier.data] != [data.sha256 for data in now.data]:
+    if [(data.sha256, data.profile) for data in earlier.data] != [
+        (data.sha256, data.profile) for data in now.data
+    ]:
         raise UserError(
-            "this run was begun on other pages; give the same --data, unchanged, or start a new run"
+            "this run was begun on other pages or under another --profile; give the same --data, unchanged, or start "
+            "a new run"
         )

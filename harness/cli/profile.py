@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from harness import environments, profiler
 from harness.cli.arguments import seconds
@@ -102,14 +103,14 @@ def profile(
         with console.status("profiling"):
             found = _profiled(variant, spec, Path(scratch), timeout, console)
         if found.failure is not None:
-            console.print(f"[bold red]failed[/]: {found.failure}", soft_wrap=True)
+            console.print(f"[bold red]failed[/]: {escape(found.failure)}", soft_wrap=True)
             return _FAILED
         subtitle = f"{describe(machine)}, {len(found.stage_ms)} pages"
         _write(Path(scratch), folder, variant, found, subtitle)
     if run is not None:
-        from harness.cli.report import report
+        from harness.cli.report import refresh
 
-        report(run.root)
+        refresh(run.root)
     if json:
         print_json({"profile": str(folder), **jsonlib.loads((folder / profiler.PROFILE).read_text())})
     console.print(f"profile {folder / INDEX}", soft_wrap=True, markup=False)

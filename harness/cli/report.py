@@ -1,15 +1,16 @@
 """`tune report`: the HTML page of one or more runs, of a history or of a pytest-benchmark file."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.cli.common import stderr, thumbnail
+from harness.cli.common import stderr, thumbnail, write_text
 from harness.errors import UserError
 from harness.phases import store as phases
-from harness.store import RunFolder, write_atomic
+from harness.store import RunFolder
 
 
 def report(*runs: Path, o: Annotated[Path | None, Parameter(name=["-o", "--output"])] = None) -> int:
@@ -23,32 +24,44 @@ def report(*runs: Path, o: Annotated[Path | None, Parameter(name=["-o", "--outpu
     o
         The page. Default: report.html in the run folder; with several runs it must be given.
     """
-    from reports import render, render_phases, trials_csv
-
     if not runs:
         raise UserError(
             "give the folder of at least one run, such as `tune report runs/20260101-120000-ppocr`"
         )
     if o is None and len(runs) > 1:
         raise UserError("with several runs, say where the page goes: -o compared.html")
-    if len(runs) == 1 and (made := _other_page(runs[0])):
-        return _write(o or made[0], made[1])
+    target, text = (len(runs) == 1 and _other_page(runs[0])) or _page_of_runs(runs, o)
+    target = o or target
+    write_text(target, text, "choose another file with -o")
+    stderr().print(f"report  {target}", soft_wrap=True, markup=False)
+    sys.stdout.write(f"{target}\n")
+    return 0
+
+
+def refresh(run: Path) -> None:
+    """Write the page of one run of `tune` anew."""
+    target, text = _page_of_runs([run], None)
+    write_text(target, text, "make the run folder writable")
+
+
+def _page_of_runs(runs: Sequence[Path], o: Path | None) -> tuple[Path, str]:
+    """Default place and text of the page of runs; the table of trials beside it where the place is the default."""
+    from reports import render, render_phases, trials_csv
+
     if any((run / phases.FILE).is_file() for run in runs):
-        return _write(o or runs[0] / "report.html", render_phases([phases.read(run) for run in runs]))
+        return runs[0] / "report.html", render_phases([phases.read(run) for run in runs])
     folders = [RunFolder.existing(run) for run in runs]
     studies = [folder.study() for folder in folders]
     target = o or folders[0].report_html
-    if len(folders) == 1:
-        _keep(folders[0].trials_csv, trials_csv(studies[0]))
-    return _write(
-        target,
-        render(
-            studies,
-            run_dirs=[folder.root for folder in folders],
-            thumbnail=thumbnail,
-            profiles=[folder.profile_seen_from(target) for folder in folders],
-        ),
+    if o is None:
+        write_text(folders[0].trials_csv, trials_csv(studies[0]), "choose another file with -o")
+    text = render(
+        studies,
+        run_dirs=[folder.root for folder in folders],
+        thumbnail=thumbnail,
+        profiles=[folder.profile_seen_from(target) for folder in folders],
     )
+    return target, text
 
 
 def _other_page(source: Path) -> tuple[Path, str] | None:
@@ -59,20 +72,11 @@ def _other_page(source: Path) -> tuple[Path, str] | None:
 
     if source.suffix == ".json":
         return source.with_suffix(".html"), render_benchmarks(source.name, read_benchmarks(source))
-    if is_history(source):
+    if not _is_run(source) and is_history(source):
         return source / "report.html", render_history(read(source))
     return None
 
 
-def _keep(target: Path, text: str) -> None:
-    try:
-        write_atomic(target, text)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another file with -o") from error
-
-
-def _write(target: Path, text: str) -> int:
-    _keep(target, text)
-    stderr().print(f"report  {target}", soft_wrap=True)
-    sys.stdout.write(f"{target}\n")
-    return 0
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run, which may hold lines of something else as well."""
+    return RunFolder(folder).study_json.is_file() or (folder / phases.FILE).is_file()

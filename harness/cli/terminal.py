@@ -58,20 +58,20 @@ class Display:
 
     def trial(self, number: int, variant: Variant, origin: str) -> None:
         """A trial begins."""
-        self._update(trying=f"#{number} {changed(variant, self._baseline)}"[:80])
+        self._update(trying=escape(f"#{number} {changed(variant, self._baseline)}"[:80]))
 
     def judged(self, judgement: Judgement, incumbent: Judgement | None) -> None:
         """A trial has ended: one line that stays."""
         trial = judgement.trial
         if isinstance(trial.outcome, Failure):
-            outcome = f"[red]{trial.outcome.kind}[/]: {trial.outcome.message}"[:100]
+            outcome = f"[red]{trial.outcome.kind}[/]: {escape(trial.outcome.message[:100])}"
         else:
             increase = judgement.cer_increase
             cer = f", CER {100 * increase.value:+.2f} points" if increase else ""
             mark = "[green]" if judgement.feasible else "[yellow]" if judgement.likely else "[dim]"
             outcome = f"{mark}{math.exp(judgement.log_speedup):.2f}x{cer}[/]"
             outcome += f" ({trial.note})" if trial.note else ""
-        tried = changed(trial.variant, self._baseline)
+        tried = escape(changed(trial.variant, self._baseline))
         self._console.print(f"#{trial.number:<3} {outcome}  [dim]{tried}", soft_wrap=True)
         best = f"{math.exp(incumbent.log_speedup):.2f}x (#{incumbent.trial.number})" if incumbent else "-"
         self._update(best=best)

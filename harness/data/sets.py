@@ -136,6 +136,12 @@ def _usable(found: Sources) -> tuple[list[SourcePage], list[tuple[str, str]], st
     files = {}
     for source in found.files:
         try:
+            source.id.encode()
+        except UnicodeEncodeError:
+            name = source.id.encode("utf-8", "backslashreplace").decode()
+            skipped.append((name, "its name is not UTF-8: rename it"))
+            continue
+        try:
             pages += read_pages(source)
             files[source.id] = _sha256(source.file)
         except PageError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import stats
-from harness.measure import Bench, SideFailedError, comparison
+from harness.measure import Bench, Limits, SideFailedError, comparison
 from harness.search import gate, plan
 from harness.search.lab import Lab
 from harness.values import Comparison, Constraints, Failure, Measurement, Round, Variant
@@ -20,6 +20,8 @@ class SideBySide:
     """The baseline and the finalists that held to the end."""
     rounds: tuple[Round, ...]
     failed: tuple[tuple[Variant, Failure], ...]
+    stopped: bool
+    """Whether an interrupt ended it."""
 
     @property
     def measured(self) -> tuple[Measurement, ...]:
@@ -46,34 +48,40 @@ def side_by_side(
     variants: Sequence[Variant],
     pages: Sequence[int],
     scheme: plan.ConfirmPlan,
+    limits: Limits,
     *,
     left_s: Callable[[], float],
     begins: Callable[[int, int], None],
 ) -> SideBySide:
     """Read `pages` with the baseline, which comes first, and the finalists, as the plan and the clock allow.
 
-    `left_s` gives the seconds that are left; `begins` hears the number of each round and of all of them. A
-    finalist that fails is out, and what was measured beside it cannot be kept without it: the rounds begin anew.
+    `limits` bound the starts and pages of all sides, `left_s` gives the seconds that are left, and `begins` hears the
+    number of each round and of all of them. A finalist that fails is out, and what was measured beside it cannot be
+    kept without it: the rounds begin anew.
     """
     sides = list(variants)
     rounds: list[Round] = []
     failed: list[tuple[Variant, Failure]] = []
     number = read = 0
+    stopped = False
     count = min(scheme.pages_per_round, len(pages))
     while len(sides) > 1 and (len(rounds) < scheme.rounds or read < len(pages)):
         began_s = left_s()
         hand = [pages[(read + i) % len(pages)] for i in range(count)]
         begins(len(rounds) + 1, scheme.rounds)
         try:
-            rounds.append(lab.interleaved_round(bench, sides, hand, number))
+            rounds.append(lab.interleaved_round(bench, sides, hand, number, limits))
+            read += count
+        except KeyboardInterrupt:
+            stopped = True
+            break
         except SideFailedError as error:
             failed.append((sides[error.side], error.failure))
-            rounds = []
+            rounds, read = [], 0
             if error.side == 0:
                 break
             sides.pop(error.side)
         number += 1
-        read += count
         # Rounds and their pages follow the clock, never the results: the interval stays honest.
         remaining_s, round_s = left_s(), began_s - left_s()
         missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
@@ -82,17 +90,26 @@ def side_by_side(
             count = plan.pages_that_fit(remaining_s / missing, cold_s, (round_s - cold_s) / count, count)
         if count == 0 or remaining_s <= 0 or (not missing and remaining_s < 1.1 * round_s):
             break
-    return SideBySide(tuple(sides), tuple(rounds), tuple(failed))
+    return SideBySide(tuple(sides), tuple(rounds), tuple(failed), stopped)
 
 
 def winner(read: SideBySide, comparisons: Sequence[Comparison], constraints: Constraints) -> Variant | None:
-    """The variant to publish, of the finalists that met the bounds on latency and memory in the rounds too."""
+    """The variant to publish, of the finalists that met the bounds on latency and memory in the rounds too.
+
+    Rounds are measured without counters, so that a GPU's memory is that of the search alone.
+    """
     within = [
         found
-        for found, measurement in zip(comparisons, read.measured[1:], strict=True)
+        for side, (found, measurement) in enumerate(zip(comparisons, read.measured[1:], strict=True), start=1)
         if all(missed <= 0 for missed in gate.limits(measurement, constraints).values())
+        and not _exceeds(read.rounds, side, constraints.max_memory_mib)
     ]
     return best_of(within, constraints.max_cer_increase)
+
+
+def _exceeds(rounds: Sequence[Round], side: int, max_memory_mib: float | None) -> bool:
+    peaks = [peak for result in rounds if (peak := result.peak_rss_mib[side]) is not None]
+    return max_memory_mib is not None and max(peaks, default=0.0) > max_memory_mib
 
 
 def best_of(comparisons: Sequence[Comparison], max_cer_increase: float) -> Variant | None:

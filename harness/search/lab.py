@@ -55,7 +55,7 @@ class Lab(Protocol):
         """As `harness.measure.measure`."""
 
     def interleaved_round(
-        self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int
+        self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
     ) -> Round:
         """As `harness.measure.interleaved_round`."""
 
@@ -112,11 +112,12 @@ class ThisMachine:
             return live.measure(here, self._moved(variant), blocks, limits, stop=stop)
 
     def interleaved_round(
-        self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int
+        self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
     ) -> Round:
         """Several side by side."""
         with self._at(bench) as here:
-            return live.interleaved_round(here, [self._moved(variant) for variant in variants], pages, number)
+            moved = [self._moved(variant) for variant in variants]
+            return live.interleaved_round(here, moved, pages, number, limits=limits)
 
     @contextmanager
     def _at(self, bench: Bench) -> Iterator[Bench]:

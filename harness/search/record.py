@@ -1,6 +1,6 @@
 """What a run knows so far. Every trial is on the disk before the next begins."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +9,14 @@ from harness import objectives
 from harness.accuracy.scores import PageScore
 from harness.data import PageRef
 from harness.machine import Caution
-from harness.measure import Bench
+from harness.measure import Bench, truth_caution
 from harness.outcome import comparison_of_best
 from harness.search import gate
+from harness.search.confirm import best_of
 from harness.search.gate import Judgement
 from harness.search.noise import Noise
 from harness.store import RunFolder
-from harness.values import Comparison, Failure, Measurement, Study, TrialResult, Variant
+from harness.values import Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
 
 
 class Record:
@@ -40,11 +41,13 @@ class Record:
         self.judgements: list[Judgement] = []
         """Of the baseline and of the trials of the search."""
         self.comparisons: tuple[Comparison, ...] = header.comparisons
-        # What only led when a run was stopped has proven nothing, and is found again among the trials.
-        self.best: Variant | None = header.best if comparison_of_best(header) else None
+        # What only led when a run was stopped, or was proven by a looser bound, is found again among the trials.
+        proof = comparison_of_best(header)
+        self.best: Variant | None = best_of([proof], header.constraints.max_cer_increase) if proof else None
         self.noise: Noise | None = None
         self._cautions: list[str] = list(header.cautions)
         self._baseline: TrialResult | None = None
+        self._read_by_baseline: list[PageRecord] = []
         self._scores: dict[int, list[PageScore]] = {}
         self._next = 0
 
@@ -90,8 +93,16 @@ class Record:
     def set_baseline(self, trial: TrialResult) -> None:
         """All trials are judged against this one, which was measured."""
         self._baseline = trial
-        self._use_drift_where_no_text()
+        if doubt := truth_caution(self._header.references):
+            self.warn(doubt)
+        self.learn_references(self.measured_baseline.pages)
         self.judgements.append(self.judge(trial))
+
+    def learn_references(self, records: Iterable[PageRecord]) -> None:
+        """Where no page has ground truth, what the baseline reads stands in for it: `records` are more of that."""
+        self._read_by_baseline += records
+        bench = replace(self.bench(), references=self._header.references)
+        self.references = bench.with_references(self._read_by_baseline).references
 
     @property
     def measured_baseline(self) -> Measurement:
@@ -136,13 +147,3 @@ class Record:
         if trial.number not in self._scores:
             self._scores[trial.number] = self.bench().score(trial.outcome.pages)
         return self._scores[trial.number]
-
-    def _use_drift_where_no_text(self) -> None:
-        """Without any ground truth the baseline's own output is the reference: figures are then drift, not CER."""
-        if any(reference.text for reference in self.references):
-            return
-        read = {page.page_id: page.text for page in self.measured_baseline.pages}
-        self.references = tuple(
-            replace(reference, text=read.get(reference.page_id, "")) for reference in self.references
-        )
-        self.warn(Caution.NO_GROUND_TRUTH)

@@ -19,7 +19,7 @@ from harness.machine import NOISY_PCT, Caution
 from harness.measure import Limits, block_pages
 from harness.objectives import THROUGHPUT
 from harness.search import gate, plan
-from harness.search.confirm import side_by_side, winner
+from harness.search.confirm import SideBySide, side_by_side, winner
 from harness.search.disturbance import undisturbed
 from harness.search.gate import Judgement
 from harness.search.lab import Lab, ThisMachine
@@ -102,7 +102,8 @@ class Tuner:
             self._run(earlier)
         except KeyboardInterrupt:
             self._record.warn(Caution.INTERRUPTED)
-            if self._record.best is None and (leader := gate.incumbent(self._record.judgements)):
+            undecided = self._record.best is None and not self._record.comparisons
+            if undecided and (leader := gate.incumbent(self._record.judgements)):
                 self._record.best = leader.trial.variant
         return self.study()
 
@@ -331,6 +332,7 @@ class Tuner:
             [base, *(j.trial.variant for j in chosen[: scheme.finalists])],
             pages,
             scheme,
+            _hang_limits([record.baseline, *(j.trial for j in chosen)]),
             left_s=lambda: self._left_s() - plan.REPORT_S,
             begins=self._listener.round,
         )
@@ -338,14 +340,26 @@ class Tuner:
             self._keep_proof(variant, failure, began_s)
         if len(read.rounds) < plan.MIN_CONFIRM_ROUNDS:
             record.warn(Caution.UNCONFIRMED)
-            return
+        else:
+            self._judge_proof(read, began_s)
+        if read.stopped:
+            raise KeyboardInterrupt  # what was read until then is judged; `run` says that more was to come
+
+    def _judge_proof(self, read: SideBySide, began_s: float) -> None:
+        record = self._record
         for side, measurement in zip(read.sides, read.measured, strict=True):
             self._keep_proof(side, measurement, began_s)
+        record.learn_references(read.measured[0].pages)
         found = read.comparisons(record.bench())
+        # What was proven before the run was taken up again stands until something better is, or until it fails.
+        before = {c.b: c for c in record.comparisons if c.b == record.best}
+        tried = {c.b: c for c in found}
         record.comparisons += found
-        # What was proven before the run was taken up again stands, unless it was tried once more.
-        standing = None if record.best in [comparison.b for comparison in found] else record.best
-        record.best = winner(read, found, self._task.header.constraints) or standing
+        new = winner(read, found, self._task.header.constraints)
+        proven = before | tried
+        standing = None if record.best in tried else record.best
+        contenders = [variant for variant in (new, standing) if variant]
+        record.best = max(contenders, key=lambda variant: proven[variant].speedup.low, default=None)
 
     def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
         wall_s = self._spent_s() - began_s
@@ -357,6 +371,17 @@ class Tuner:
 
     def _left_s(self) -> float:
         return self._task.header.budget_s - self._spent_s()
+
+
+def _hang_limits(trials: Sequence[TrialResult]) -> Limits:
+    """How long a start and a page may take at the most in a proof, by what the trials of its sides took."""
+    measured = [trial.outcome for trial in trials if isinstance(trial.outcome, Measurement)]
+    slowest_s = max(page.seconds for outcome in measured for page in outcome.pages)
+    return Limits(
+        math.inf,
+        start_s=max(_HANG_FACTOR * max(outcome.cold_start_s for outcome in measured), _SHORTEST_DEADLINE_S),
+        page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
+    )
 
 
 def _baseline_failed(failure: Failure, header: Study) -> str:

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -6,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.interface import Setting
-from harness.machine import detect
-from harness.measure import Bench, Limits, affordable_pages, block_pages, compare, measure, round_pages
+from engines.interface import Line, Setting
+from harness.machine import Caution, detect
+from harness.measure import (
+    Bench,
+    Limits,
+    affordable_pages,
+    block_pages,
+    compare,
+    measure,
+    round_pages,
+    truth_caution,
+)
 from harness.space import Space
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, Round, Variant, Verdict
 from tests.pages import page_set
@@ -92,6 +102,24 @@ def test_a_comparison_finds_the_faster_side_and_what_it_costs(scripted: str, tmp
     assert result.cer_increase.low > 0.05
     assert result.pages == 10
     assert result.failure is None
+
+
+def test_without_ground_truth_a_comparison_tells_the_drift_from_a(scripted: str, tmp_path: Path) -> None:
+    run = bench(tmp_path)
+    bare = replace(run, references=tuple(replace(reference, text="") for reference in run.references))
+    result = compare(bare, variant(), variant(garbled_pct=10), budget_s=60, rounds=1)
+    assert result.cer_a.value == 0
+    assert result.cer_increase.value > 0.01
+
+
+def test_the_baselines_reading_stands_in_for_sets_without_text_only(tmp_path: Path) -> None:
+    run = bench(tmp_path)
+    first, *others = run.references
+    mixed = replace(run, references=(replace(first, set="scans", text=""), *others))
+    read = PageRecord(first.page_id, (Line("as read"),), 1.0, {})
+    assert mixed.with_references([read]).references == (replace(first, set="scans", text="as read"), *others)
+    assert truth_caution(mixed.references) is Caution.PART_GROUND_TRUTH
+    assert truth_caution(others) is None
 
 
 def test_a_side_that_fails_is_named(scripted: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The process boundary, with an engine that fails as it is told."""
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def failure(folder: Path, fault: str, deadline_s: float = 30.0) -> Failure:
         ("raise_on_open", FailureKind.CRASH, "open", "RuntimeError: no such model"),
         ("raise_on_read", FailureKind.CRASH, "warm-up", "cannot read this"),
         ("segfault", FailureKind.CRASH, "warm-up", "SIGSEGV"),
+        ("closes_pipes", FailureKind.INVALID_OUTPUT, "warm-up", "went on running"),
         ("killed", FailureKind.OOM, "warm-up", "SIGKILL"),
         ("one_text_too_few", FailureKind.INVALID_OUTPUT, "read", "0 texts for 1 pages"),
         ("wrong_type", FailureKind.INVALID_OUTPUT, "warm-up", "lines.0.text of a wrong type"),
@@ -56,6 +58,38 @@ def test_every_fault_of_an_engine_becomes_a_failure(
     found = failure(tmp_path, fault=fault)
     assert (found.kind, found.stage) == (kind, stage)
     assert words in found.message
+
+
+def test_a_page_that_cannot_be_read_is_an_empty_output_and_not_the_end(scripted: str, tmp_path: Path) -> None:
+    with session(tmp_path) as running:
+        first = tmp_path / "pages" / "p000.png"
+        assert first.is_file()
+        first.write_bytes(first.read_bytes()[:60])
+        running.start([0], 30.0)  # warms up on the next one
+        alone = running.read([0], 30.0)
+        others = running.read([1], 30.0)
+    assert alone.pages[0].error
+    assert not alone.pages[0].text
+    assert others.pages[0].text
+
+
+def test_a_replica_that_cannot_be_started_is_said_at_once(
+    scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def popen(*arguments: object, **options: object) -> object:
+        if started:
+            raise OSError(24, "Too many open files")
+        started.append(1)
+        return real(*arguments, **options)  # type: ignore[call-overload]
+
+    real = subprocess.Popen
+    with session(tmp_path, replicas=2) as running, pytest.raises(TrialFailedError) as caught:
+        monkeypatch.setattr(subprocess, "Popen", popen)
+        running.start([0], 30.0)
+    monkeypatch.undo()
+    assert "replica 2 of 2 cannot be started: Too many open files" in caught.value.failure.message
 
 
 def test_building_is_told_apart_from_the_rest_of_the_cold_start(scripted: str, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ FAULTS = (
     "raise_on_open",
     "raise_on_read",
     "segfault",
+    "closes_pipes",
     "killed",
     "hang",
     "hang_on_open",
@@ -144,9 +145,13 @@ class _Reader:
 
     def _misbehave(self, pages: Sequence[Page]) -> None:
         if self._fault == "raise_on_read":
-            raise ValueError("cannot read this")
+            raise ValueError("cannot read this [/here]")
         if self._fault == "segfault":
             ctypes.string_at(0)
+        if self._fault == "closes_pipes":
+            os.closerange(3, 256)
+            os.close(1)
+            time.sleep(3600)
         if self._fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if self._fault in {"hang", "server_and_hang"}:

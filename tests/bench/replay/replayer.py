@@ -98,7 +98,7 @@ class Replay:
         return Measurement(cold_s, tuple(done), build_s=build_s), note
 
     def interleaved_round(
-        self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int
+        self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
     ) -> Round:
         """As `harness.measure.interleaved_round`, from the table. Raises SideFailedError."""
         size = min(block_pages(variants), len(pages))

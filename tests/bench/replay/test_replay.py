@@ -134,7 +134,7 @@ def test_failures_and_deadlines_cost_their_time(tmp_path: Path) -> None:
     assert isinstance(outcome, Failure)
     assert (outcome.kind, lab.now_s()) == (FailureKind.OOM, 4.0)
     with pytest.raises(SideFailedError) as failed:
-        lab.interleaved_round(bench(lab, tmp_path), [TABLE.baseline, crash], [0, 1, 2, 3], 0)
+        lab.interleaved_round(bench(lab, tmp_path), [TABLE.baseline, crash], [0, 1, 2, 3], 0, Limits(1e6))
     assert failed.value.side == 1
     before = lab.now_s()
     outcome, _ = lab.measure(bench(lab, tmp_path), TABLE.baseline, [range(12)], Limits(3.0))

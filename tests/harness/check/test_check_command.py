@@ -67,9 +67,22 @@ def test_swapped_characters_fail_the_check_and_are_written_everywhere(config: Pa
 def test_a_current_side_that_crashes_is_a_regression(config: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("{engine: scripted, device: cpu, settings: {fault: segfault}}")
-    done = check("--baseline", config, "--config", broken, "--data", tmp_path / "pages")
+    history = tmp_path / "history"
+    done = check("--baseline", config, "--config", broken, "--data", tmp_path / "pages", "--history", history)
     assert done.returncode == 1, done.stderr
     assert "SIGSEGV" in done.stdout
+    (nights,) = history.glob("*.jsonl")
+    assert "SIGSEGV" in json.loads(nights.read_text())["failure"]
+
+
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_measured(
+    config: Path, tmp_path: Path
+) -> None:
+    arguments = ("--baseline", config, "--data", tmp_path / "pages", "--history", tmp_path / "history")
+    done = check(*arguments, "--junit", tmp_path / "absent" / "check.xml")
+    assert done.returncode == 2
+    assert "its folder does not exist" in done.stderr
+    assert not (tmp_path / "history").exists()
 
 
 @pytest.mark.parametrize(

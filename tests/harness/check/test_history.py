@@ -37,6 +37,21 @@ def test_a_torn_last_line_spoils_neither_the_nights_before_nor_the_next(tmp_path
     assert found.unreadable == 1
 
 
+def test_a_line_of_no_machine_of_ours_is_left_out(tmp_path: Path) -> None:
+    path = append(tmp_path, night(0))
+    hostile = night(1).model_dump_json().replace('"abc"', '"\\"><script>"')
+    path.write_text(path.read_text() + hostile + "\n")
+    assert read(tmp_path).nights == (night(0),)
+
+
+def test_a_night_without_figures_says_why(tmp_path: Path) -> None:
+    failed = night(0).model_copy(update={"metrics": {}, "failure": "it died", "outcome": Outcome.REGRESSION})
+    append(tmp_path, failed)
+    page = render_history(read(tmp_path))
+    assert "it died" in page
+    assert "every metric passed" not in page
+
+
 def test_a_history_without_a_night_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(b'{"at": 3}\n\xff\xfe\n[]\n')
     with pytest.raises(UserError, match="holds no night"):

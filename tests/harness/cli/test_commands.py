@@ -43,7 +43,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory, pages: Path) -> Path:
     """A finished run of the main job."""
     out = tmp_path_factory.mktemp("run") / "out"
-    done = tune(*ENGINE, "--budget", "30s", "--data", pages, "--out", out, "--json")
+    done = tune(*ENGINE, "--budget", "60s", "--data", pages, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["config"]["engine"] == "scripted"
     return out
@@ -135,6 +135,13 @@ def test_reports_of_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -
     assert (tmp_path / "both.html").stat().st_size > (run / "report.html").stat().st_size / 2
 
 
+def test_what_bench_leaves_in_a_run_does_not_hide_its_report(run: Path) -> None:
+    assert tune("bench", "--config", run / "best.yaml", "--out", run).returncode == 0
+    done = tune("report", run)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(run / "report.html")
+
+
 @pytest.mark.parametrize("target", ["env", "json"])
 def test_a_config_is_exported(run: Path, target: str) -> None:
     done = tune("export", run / "best.yaml", "--to", target)
@@ -173,6 +180,8 @@ def test_engines_data_and_doctor_answer_in_json() -> None:
         (["--budget", "soon"], "write 90s, 10m, 2h"),
         (["--max-cer-increase", "-1"], "cannot be negative"),
         (["--resume"], "--out"),
+        (["--max-p95-ms", "0"], "--max-p95-ms is a bound above 0"),
+        (["--device", "cpu", "--max-gpu-memory-mib", "900"], "cannot be checked on cpu"),
         (["--bugdet", "5m"], "budget"),
         (["--objective", "sped"], "objective"),
         (["bnech"], "did you mean 'bench'"),
@@ -274,7 +283,7 @@ def test_after_kill_9_a_run_goes_on_and_no_finished_trial_is_lost(tmp_path: Path
     process.wait()
     kept = {path: path.read_bytes() for path in out.glob("trials/*/result.json")}
     assert len(kept) >= 3
-    done = tune(*ENGINE, "--budget", "40s", "--data", pages, "--out", out, "--resume")
+    done = tune(*ENGINE, "--budget", "70s", "--data", pages, "--out", out, "--resume")
     assert done.returncode == 0, done.stderr
     assert all(path.read_bytes() == content for path, content in kept.items())
     assert (out / "best.yaml").is_file()

@@ -1,5 +1,5 @@
-from harness.search.confirm import best_of
-from harness.values import Comparison, Interval, Variant, Verdict
+from harness.search.confirm import SideBySide, best_of, winner
+from harness.values import Block, Comparison, Constraints, Interval, PageRecord, Round, Variant, Verdict
 
 
 def comparison(name: str, low: float, cer_high: float) -> Comparison:
@@ -15,3 +15,12 @@ def test_the_winner_is_the_best_lower_bound_among_the_accurate() -> None:
     assert best_of([bold], 0.002) is None
     assert best_of([comparison("same", 0.9, 0.0)], 0.002) is None
     assert best_of([], 0.002) is None
+
+
+def test_a_finalist_that_needs_too_much_memory_in_the_rounds_does_not_win() -> None:
+    large, small = comparison("large", 9, 0.0), comparison("small", 3, 0.0)
+    block = (Block((PageRecord("p", (), 1.0, {}),), 1.0),)
+    rounds = (Round((block, block, block), (1.0, 1.0, 1.0), (2.0, 1.0), (100.0, 900.0, 300.0)),)
+    read = SideBySide((large.a, large.b, small.b), rounds, (), stopped=False)
+    assert winner(read, (large, small), Constraints()) == large.b
+    assert winner(read, (large, small), Constraints(max_memory_mib=500)) == small.b

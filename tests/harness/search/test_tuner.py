@@ -1,7 +1,11 @@
 """The main loop on the scripted engine: real processes, pages and scores, seconds instead of hours."""
 
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,7 +53,15 @@ class Silent:
     def round(self, number: int, rounds: int) -> None: ...
 
 
-def task(folder: Path, experiment: Experiment, budget_s: float = 25.0, truth: bool = True) -> Task:
+@cache
+def enough_s() -> float:
+    """A budget for the fifty starts of processes that such a run is made of: on some machines they take seconds."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import harness.worker"], check=True)
+    return max(25.0, 50 * (time.perf_counter() - began))
+
+
+def task(folder: Path, experiment: Experiment, budget_s: float | None = None, truth: bool = True) -> Task:
     pages, references = page_set(folder / "pages", 16)
     if not truth:
         references = tuple(replace(reference, text="") for reference in references)
@@ -60,7 +72,7 @@ def task(folder: Path, experiment: Experiment, budget_s: float = 25.0, truth: bo
         engine="scripted",
         device="cpu",
         objective="throughput",
-        budget_s=budget_s,
+        budget_s=budget_s or enough_s(),
         spent_s=0.0,
         seed=0,
         constraints=Constraints(),
@@ -102,7 +114,7 @@ def test_the_fastest_accurate_variant_wins_and_the_crash_is_kept(scripted: str, 
     proof = next(comparison for comparison in study.comparisons if comparison.b == study.best)
     assert proof.verdict is Verdict.FASTER
     assert proof.cer_increase == Interval(0.0, 0.0, 0.0)
-    assert study.spent_s < 27
+    assert study.spent_s < study.budget_s + 2
 
 
 @pytest.mark.parametrize(("objective", "rate"), [("latency", None), ("server", 20.0)])
@@ -185,6 +197,8 @@ def test_without_ground_truth_the_baseline_is_the_reference(scripted: str, tmp_p
     assert Caution.NO_GROUND_TRUTH.sentence in study.cautions
     assert study.best is not None
     assert study.best.settings["garbled_pct"] == 0
+    proof = next(comparison for comparison in study.comparisons if comparison.b == study.best)
+    assert proof.cer_increase == Interval(0.0, 0.0, 0.0)  # of pages that the search never saw as well
 
 
 def test_a_baseline_that_cannot_be_measured_is_said_plainly(scripted: str, tmp_path: Path) -> None:
