@@ -12,7 +12,7 @@ import engines
 from engines.interface import Engine, Layer, Machine, Page, Settings
 
 ENTRY_POINT_GROUP = "ocr_tune.engines"
-_NOT_ENGINES = {"interface", "mindee", "pytorch", "registry", "weights"}
+_NOT_ENGINES = {"cache", "interface", "mindee", "pytorch", "registry", "weights"}
 
 
 class UnknownEngineError(LookupError):

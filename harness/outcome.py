@@ -63,8 +63,12 @@ def unproven(study: Study) -> Comparison | None:
 def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:
     """(trial, pages a second, CER) of the search that no other beats on both, fastest first."""
     points = []
+    baseline = study.baseline.outcome if study.baseline else None
+    whole = len(baseline.pages) if isinstance(baseline, Measurement) else 0
     for trial in study.trials:
         if trial.phase == "confirm" or not isinstance(trial.outcome, Measurement) or not trial.outcome.blocks:
+            continue
+        if len(trial.outcome.pages) < whole:  # dropped half-way: its figures are of other pages
             continue
         summary = accuracy(study, trial.outcome)
         if summary is not None:

@@ -195,7 +195,8 @@ def waterfall(
         figure, axes = _canvas(0.9 + 0.34 * len(rungs))
         axes.axvline(1, color=BASELINE, linewidth=1.2, linestyle="--", label="no gain")
         known = [high for _, _, _, high in rungs] + [claim[1] for claim in claims if claim]
-        right = min(1.15 * max([1.2, *known]), 6.0)
+        measured = max([1.2, *(value for _, value, _, _ in rungs)])
+        right = 1.15 * max(measured, min(max(known, default=1.2), 6.0))  # claims may be far off
         for row, ((_, value, low, high), claim) in enumerate(zip(rungs, claims, strict=True)):
             if claim:
                 axes.plot(claim, (row + 0.22, row + 0.22), color=MUTED, linewidth=4, solid_capstyle="butt")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engines.interface import Setting
 from harness.accuracy.scores import PageScore, Summary, score_page, summarise
+from harness.bounds import violations_of
 from harness.machine import Caution
 from harness.stats import percentile
 from harness.values import (
@@ -182,15 +183,12 @@ class Run:
 
     def admissible(self, trial: Trial) -> bool:
         """Whether a whole trial met the constraints as measured; the choice also asks how sure that is."""
+        if trial.measurement is None or trial.partial:
+            return False
         bounds = self.study.constraints
-        limits = (
-            (self.cer_increase(trial), bounds.max_cer_increase),
-            (trial.latency_ms(95), bounds.max_p95_ms),
-            (trial.latency_ms(99), bounds.max_p99_ms),
-            (trial.rss_peak_mib, bounds.max_memory_mib),
-        )
-        met = all(found is None or limit is None or found <= limit for found, limit in limits)
-        return met and not trial.partial
+        increase = self.cer_increase(trial)
+        within = all(missed <= 0 for missed in violations_of(trial.measurement, bounds).values())
+        return within and (increase is None or increase <= bounds.max_cer_increase)
 
 
 def no_picture(_: ReferencePage) -> bytes | None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from engines.cache import cache_root
 from engines.interface import UnsupportedError
-from engines.weights import cache_root, sha256_of
+from engines.weights import sha256_of
 
 _RECORD = "built.json"
 _MAX_RECORD_BYTES = 1 << 20
@@ -33,7 +34,9 @@ def obtain(recipe: Mapping[str, str], build: Callable[[Path], None]) -> Path:
         # The system frees this lock when its holder dies, so that a build that was killed blocks nobody.
         with FileLock(folder.with_suffix(".lock")):
             if not _intact(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+                # With what builds that were killed have left: nobody else builds this one now.
+                for stale in (folder, *folder.parent.glob(f"{_partial(folder)}*")):
+                    shutil.rmtree(stale, ignore_errors=True)
                 _build(folder, recipe, build)
     except OSError as error:
         raise UnsupportedError(
@@ -64,7 +67,7 @@ def _key(recipe: Mapping[str, str]) -> str:
 
 def _build(folder: Path, recipe: Mapping[str, str], build: Callable[[Path], None]) -> None:
     began = time.perf_counter()
-    with TemporaryDirectory(dir=folder.parent, prefix=".partial-") as scratch:
+    with TemporaryDirectory(dir=folder.parent, prefix=_partial(folder)) as scratch:
         new = Path(scratch) / folder.name
         new.mkdir()
         build(new)
@@ -75,6 +78,10 @@ def _build(folder: Path, recipe: Mapping[str, str], build: Callable[[Path], None
         new.rename(folder)
     # Part of the cold start of the trial that happens to build; here it is told apart from loading.
     sys.stderr.write(f"built {folder} in {build_s:.1f} s\n")
+
+
+def _partial(folder: Path) -> str:
+    return f".partial-{folder.name}-"
 
 
 def _intact(folder: Path) -> bool:

@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from engines.cache import cache_root
 from engines.interface import Page, Settings, StageTimer, UnsupportedError
 from engines.ppocr.images import LINE_HEIGHT, Pixels, canvas, crop, detection_input, line_batch
 from engines.ppocr.models import resolve
 from engines.ppocr.runtimes import Tensor, open_session
 from engines.ppocr.stages import Detector
-from engines.weights import cache_root
 
 NONE = "none"
 MAX_PAGES = 16

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from engines.cache import cache_root
 from harness.errors import UserError
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?\s*(==|~=|@|>=|<=|<|>).+")
@@ -42,10 +43,8 @@ class Build:
 
 
 def cache_folder() -> Path:
-    """Where environments are kept: `$OCR_TUNE_CACHE/builds` or that of the user."""
-    root = os.environ.get("OCR_TUNE_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return (Path(root) if root else Path(home) / "ocr-tune") / "builds"
+    """Where environments are kept."""
+    return cache_root() / "builds"
 
 
 def commit_of(revision: str = "HEAD", folder: Path = Path()) -> str | None:

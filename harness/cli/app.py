@@ -4,6 +4,7 @@ Commands are imported when they are called, so that help is at hand at once.
 """
 
 import errno
+import os
 import signal
 import sys
 import traceback
@@ -53,6 +54,8 @@ for _name, _help in _COMMANDS.items():
 def main() -> NoReturn:
     """Run a command and exit: 0, 1 and 3 are its own answers; 2 bad input, 70 a fault, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # CUDA's own order is fastest first: `cuda:0` must be the GPU whose counters NVML reads.
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     sys.exit(run(sys.argv[1:]))
 
 

@@ -23,17 +23,13 @@ from harness.cli.common import LoadedData, load_data, print_json, stderr, write_
 from harness.config import TunedConfig, read_config
 from harness.environments import recorded
 from harness.errors import UserError
-from harness.machine import cautions, describe, detect, fingerprint, resolve_device
+from harness.machine import Caution, cautions, describe, detect, fingerprint, resolve_device
 from harness.measure import Bench, truth_caution
 from harness.space import Space, load_engine
 from harness.values import Variant
 
 _EXITS = {Outcome.PASS: 0, Outcome.REGRESSION: 1, Outcome.INCONCLUSIVE: 3}
 _HERE = Build("this build")
-_SAME = (
-    "same_sides: config and build are those of the baseline, so only the machine was tested; "
-    "name what to compare with --against or --config."
-)
 
 
 def check(
@@ -99,7 +95,10 @@ def check(
         build = _build(against, pinned, machine)
     sides = (Side(_variant(pinned, machine, build), build), Side(_variant(now, machine, _HERE), _HERE))
     if sides[0] == sides[1]:
-        doubts.append(_SAME)
+        known = pinned.machine.versions if pinned.machine else {}
+        # An engine in an environment of its own, or other weights, are versions that no build here can bring back.
+        same = not known or known == recorded(load_engine(pinned.engine, machine))
+        doubts.append((Caution.SAME_SIDES if same else Caution.OTHER_MACHINE).sentence)
     for path in (junit, markdown):
         if path and not path.absolute().parent.is_dir():
             raise UserError(f"cannot write {path}: its folder does not exist; make it or choose another file")

@@ -1,18 +1,17 @@
 """The folder where generated and fetched data sets are kept between runs."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from engines.cache import cache_root
 from harness.errors import UserError
 
 
 def cache_dir() -> Path:
-    """`$OCR_TUNE_CACHE`, else `~/.cache/ocr-tune`. It need not exist."""
-    named = os.environ.get("OCR_TUNE_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "ocr-tune"
+    """`$OCR_TUNE_CACHE`, else the platform's folder for such things. It need not exist."""
+    return cache_root()
 
 
 @contextmanager

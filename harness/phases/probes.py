@@ -109,7 +109,8 @@ def _kernels(facts: Facts) -> str:
 
 
 def _repeated_pages(facts: Facts) -> str:
-    prints = [(_digest(page), page.page_index) for page in facts.every_page]
+    digests = {path: _digest(path) for path in {page.path for page in facts.every_page}}
+    prints = [(digests[page.path], page.page_index) for page in facts.every_page]
     repeats = len(prints) - len(set(prints))
     if not repeats:
         return f"None of these {len(prints)} pages is there twice, so that a cache of results would never be hit."
@@ -151,8 +152,8 @@ def _page_s(facts: Facts) -> float:
     return fmean(page.seconds for page in facts.measured.pages)
 
 
-def _digest(page: PageRef) -> str:
-    with Path(page.path).open("rb") as file:
+def _digest(path: str) -> str:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

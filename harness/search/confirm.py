@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import stats
+from harness.bounds import violations_of
 from harness.measure import Bench, Limits, SideFailedError, comparison
-from harness.search import gate, plan
+from harness.search import plan
 from harness.search.lab import Lab
 from harness.values import Comparison, Constraints, Failure, Measurement, Round, Variant
 
@@ -101,15 +102,17 @@ def winner(read: SideBySide, comparisons: Sequence[Comparison], constraints: Con
     within = [
         found
         for side, (found, measurement) in enumerate(zip(comparisons, read.measured[1:], strict=True), start=1)
-        if all(missed <= 0 for missed in gate.limits(measurement, constraints).values())
+        if all(missed <= 0 for missed in violations_of(measurement, constraints).values())
         and not _exceeds(read.rounds, side, constraints.max_memory_mib)
     ]
     return best_of(within, constraints.max_cer_increase)
 
 
 def _exceeds(rounds: Sequence[Round], side: int, max_memory_mib: float | None) -> bool:
-    peaks = [peak for result in rounds if (peak := result.peak_rss_mib[side]) is not None]
-    return max_memory_mib is not None and max(peaks, default=0.0) > max_memory_mib
+    if max_memory_mib is None:
+        return False
+    peaks = [result.peak_rss_mib[side] for result in rounds]
+    return any(peak is not None and peak > max_memory_mib for peak in peaks)
 
 
 def best_of(comparisons: Sequence[Comparison], max_cer_increase: float) -> Variant | None:

@@ -1,19 +1,15 @@
 """What a trial is worth: its speed against the baseline on the same pages, and the bounds that it must meet."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.accuracy.bootstrap import cer_increase
 from harness.accuracy.scores import PageScore
+from harness.bounds import violations_of
 from harness.objectives import THROUGHPUT, Objective
-from harness.stats import percentile
 from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
 
-_MEMORY = re.compile("rss_mib")
-_GPU_MEMORY = re.compile(r"gpu\d+_mem_mib")
-"""Of the fullest GPU, whoever fills it."""
 WORST = -10.0
 """Log of the gain over the baseline that a failed trial is told as: 22 000 times slower."""
 
@@ -59,7 +55,7 @@ def judge(
     increase = (
         cer_increase(same, scores) if any(score.characters.reference_length for score in same) else None
     )
-    violations = limits(trial.outcome, constraints)
+    violations = violations_of(trial.outcome, constraints)
     likely = all(violation <= 0 for violation in violations.values())
     if increase is not None:
         violations["cer"] = increase.high - constraints.max_cer_increase
@@ -79,29 +75,6 @@ def page_totals(baseline: Measurement, objective: Objective) -> dict[str, float]
     spent = {page.page_id: page.seconds for page in baseline.pages}
     scale = objective.total(baseline.blocks) / sum(spent.values())
     return {page: scale * seconds for page, seconds in spent.items()}
-
-
-def limits(measurement: Measurement, constraints: Constraints) -> dict[str, float]:
-    """By how much the bounds on latency and memory are missed, as shares; at most 0 is met."""
-    violations: dict[str, float] = {}
-    times_ms = [1000 * page.seconds for page in measurement.pages]
-    for p, bound_ms in ((95, constraints.max_p95_ms), (99, constraints.max_p99_ms)):
-        if bound_ms is not None:
-            # Too few pages for the percentile: the slowest page stands in, which errs on the safe side.
-            violations[f"p{p}_ms"] = (percentile(times_ms, p) or max(times_ms)) / bound_ms - 1
-    for name, counters, bound_mib in (
-        ("memory_mib", _MEMORY, constraints.max_memory_mib),
-        ("gpu_memory_mib", _GPU_MEMORY, constraints.max_gpu_memory_mib),
-    ):
-        peaks = [
-            value
-            for sample in measurement.samples
-            for counter, value in sample.values.items()
-            if counters.fullmatch(counter)
-        ]
-        if bound_mib is not None and peaks:
-            violations[name] = max(peaks) / bound_mib - 1
-    return violations
 
 
 def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:

@@ -222,6 +222,10 @@ def _bounds(run: Run) -> str:
     ]
     if bounds.max_p95_ms is not None:
         parts.append(f"95 % of the pages must be read within {number(bounds.max_p95_ms)} ms")
+    if bounds.max_p99_ms is not None:
+        parts.append(f"99 % of the pages must be read within {number(bounds.max_p99_ms)} ms")
     if bounds.max_memory_mib is not None:
         parts.append(f"memory must stay below {number(bounds.max_memory_mib)} MiB")
+    if bounds.max_gpu_memory_mib is not None:
+        parts.append(f"the GPU's memory must stay below {number(bounds.max_gpu_memory_mib)} MiB")
     return ", ".join(parts) + "."

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engines import weights
+from engines.cache import cache_root
 from engines.weights import PackagedFile, SourceError
 
 CONTENT = bytes(range(256)) * 64
@@ -154,4 +155,4 @@ def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("OCR_TUNE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr("sys.platform", "linux")
-    assert weights.cache_root() == tmp_path / "xdg" / "ocr-tune"
+    assert cache_root() == tmp_path / "xdg" / "ocr-tune"

@@ -135,8 +135,9 @@ def test_reports_of_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -
     assert (tmp_path / "both.html").stat().st_size > (run / "report.html").stat().st_size / 2
 
 
-def test_what_bench_leaves_in_a_run_does_not_hide_its_report(run: Path) -> None:
-    assert tune("bench", "--config", run / "best.yaml", "--out", run).returncode == 0
+def test_what_bench_leaves_in_a_run_does_not_hide_its_report(run: Path, pages: Path) -> None:
+    done = tune("bench", "--config", run / "best.yaml", "--data", pages, "--out", run)
+    assert done.returncode == 0, done.stderr
     done = tune("report", run)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(run / "report.html")

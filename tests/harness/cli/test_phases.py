@@ -77,7 +77,10 @@ def test_an_engine_that_reads_no_page_as_it_starts_gives_way_to_the_next(tmp_pat
     assert done.returncode == 0, done.stderr
     (rung,) = json.loads(done.stdout)["rungs"]
     scripted, ppocr = rung["reason"].rstrip(".").split(". ")
-    assert scripted == "The baseline of scripted fails here: every page failed: ValueError: cannot read this"
+    assert (
+        scripted
+        == "The baseline of scripted fails here: every page failed: ValueError: cannot read this [/here]"
+    )
     assert ppocr == "On ppocr here the previous rung has these settings already"
 
 

@@ -1,0 +1,33 @@
+"""The bounds on latency and memory that a measurement must meet. Pure."""
+
+import re
+
+from harness.stats import percentile
+from harness.values import Constraints, Measurement
+
+_MEMORY = re.compile("rss_mib")
+_GPU_MEMORY = re.compile(r"gpu\d+_mem_mib")
+"""Of the fullest GPU, whoever fills it."""
+
+
+def violations_of(measurement: Measurement, constraints: Constraints) -> dict[str, float]:
+    """By how much the bounds on latency and memory are missed, as shares; at most 0 is met."""
+    violations: dict[str, float] = {}
+    times_ms = [1000 * page.seconds for page in measurement.pages]
+    for p, bound_ms in ((95, constraints.max_p95_ms), (99, constraints.max_p99_ms)):
+        if bound_ms is not None:
+            # Too few pages for the percentile: the slowest page stands in, which errs on the safe side.
+            violations[f"p{p}_ms"] = (percentile(times_ms, p) or max(times_ms)) / bound_ms - 1
+    for name, counters, bound_mib in (
+        ("memory_mib", _MEMORY, constraints.max_memory_mib),
+        ("gpu_memory_mib", _GPU_MEMORY, constraints.max_gpu_memory_mib),
+    ):
+        peaks = [
+            value
+            for sample in measurement.samples
+            for counter, value in sample.values.items()
+            if counters.fullmatch(counter)
+        ]
+        if bound_mib is not None and peaks:
+            violations[name] = max(peaks) / bound_mib - 1
+    return violations
