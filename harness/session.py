@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -150,9 +150,9 @@ class Session:
         others = [(page + len(pages)) % len(self._page_ids) for page in pages]
         for some in (pages, others):
             records = self._collect([deque(some) for _ in self._workers], deadline, "warm-up")
-            if not records or not all(record.error for _, record in records):
+            if not records or any(record.error is None for _, record in records):
                 return
-        self._refuse_all_errors([record for _, record in records], "warm-up")
+        self._refuse_all_errors((record for _, record in records), "warm-up", least=1)
 
     def read(self, indices: Sequence[int], deadline_s: float) -> Block:
         """Read pages, shared among the replicas; records come in the order of `indices`.
@@ -203,10 +203,9 @@ class Session:
         energy_j = self._energy.stop()
         block = Block(tuple(record for _, record in records), wall_s, energy_j)
         self._blocks.append(block)
-        read = [record for earlier in self._blocks for record in earlier.pages]
         # One page that cannot be read is an empty output, not the end of a trial whose blocks are single pages.
-        if len({record.page_id for record in read}) >= min(2, len(self._page_ids)):
-            self._refuse_all_errors(read, "read")
+        read = (record for earlier in self._blocks for record in earlier.pages)
+        self._refuse_all_errors(read, "read", least=min(2, len(self._page_ids)))
         return block
 
     def _serve(
@@ -289,11 +288,17 @@ class Session:
             facts=_facts(self._cold_facts, self._facts),
         )
 
-    def _refuse_all_errors(self, records: Sequence[PageRecord], stage: str) -> None:
-        errors = [record.error for record in records]
-        if errors and all(errors):
-            kind = FailureKind.OOM if "out of memory" in str(errors[0]) else FailureKind.CRASH
-            self._fail(kind, stage, f"every page failed: {errors[0]}")
+    def _refuse_all_errors(self, records: Iterable[PageRecord], stage: str, *, least: int) -> None:
+        """Fail where at least so many different pages were tried and none could be read."""
+        failed: dict[str, str] = {}
+        for record in records:
+            if record.error is None:
+                return
+            failed[record.page_id] = record.error
+        if len(failed) >= least:
+            first = next(iter(failed.values()))
+            kind = FailureKind.OOM if "out of memory" in first else FailureKind.CRASH
+            self._fail(kind, stage, f"every page failed: {first}")
 
     def _collect(
         self, queues: Sequence[deque[int]], deadline: float, stage: str, began: float = 0.0

@@ -121,9 +121,11 @@ def check(
         )
     names = (f"{baseline} ({build.name})", f"{config or baseline} ({_HERE.name})")
     result = _result(measured, names, machine, doubts)
+    # Each is worth more than the next, should the disk be full.
+    _print(result, as_json=json, github=github)
     if history:
         _remember(history, result, now, machine, loaded, build)
-    _publish(result, as_json=json, junit=junit, summary=markdown, github=github)
+    _write(result, junit, markdown)
     return _EXITS[result.outcome]
 
 
@@ -171,15 +173,16 @@ def _result(measured: Gated, names: tuple[str, str], machine: Machine, doubts: l
     )
 
 
-def _publish(
-    result: CheckResult, *, as_json: bool, junit: Path | None, summary: Path | None, github: bool
-) -> None:
+def _print(result: CheckResult, *, as_json: bool, github: bool) -> None:
     if as_json:
         print_json(outputs.document(result))
     else:
         _say(result)
     if github:
         (sys.stderr if as_json else sys.stdout).write(outputs.annotations(result))
+
+
+def _write(result: CheckResult, junit: Path | None, summary: Path | None) -> None:
     for path, text in ((junit, outputs.junit(result)), (summary, outputs.markdown(result))):
         if path:
             write_text(path, text, "choose another file")

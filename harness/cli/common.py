@@ -95,6 +95,16 @@ def write_text(target: Path, text: str, remedy: str) -> None:
         raise UserError(f"cannot write {target}: {error.strerror}; {remedy}") from error
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder that the user named with --out. Raises UserError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {path}: {error.strerror}; choose another folder with --out"
+        ) from error
+
+
 def _finite(value: Any) -> Any:
     match value:
         case float():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import compile_matrix as matrices
 from harness import environments
-from harness.cli.common import stderr
+from harness.cli.common import make_folder, stderr
 from harness.compile_matrix import Fact, Matrix, Row
 from harness.errors import UserError, unknown
 from harness.machine import detect, fingerprint
@@ -49,12 +49,7 @@ def _measured(name: str, device: str, out: Path | None, deadline_s: float) -> Ma
         )
     models = matrices.models(name)
     if out:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"cannot make the folder {out}: {error.strerror}; choose another --out"
-            ) from error
+        make_folder(out)
     for number, model in enumerate(models, 1):
         row = known.row_of(model) if known else None
         if row is None or row.failure:

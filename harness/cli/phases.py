@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.cli.arguments import seconds
-from harness.cli.common import LoadedData, load_data, print_json, stderr
+from harness.cli.common import LoadedData, load_data, make_folder, print_json, stderr
 from harness.data.refs import PageRef
 from harness.describe import versions
 from harness.errors import UserError
@@ -151,12 +151,7 @@ def _folder(out: Path | None, name: str, resume: bool) -> Path:
     if resume and out is None:
         raise UserError("--resume needs the run folder to go on with: give it with --out")
     path = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {path}: {error.strerror}; choose another folder with --out"
-        ) from error
+    make_folder(path)
     if (path / "study.json").exists() or ((path / store.FILE).exists() and not resume):
         raise UserError(f"{path} already holds a run; add --resume or choose another --out")
     return path

@@ -1,17 +1,11 @@
-"""The folder where generated and fetched data sets are kept between runs."""
+"""Folders of the cache that appear whole or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from engines.cache import cache_root
 from harness.errors import UserError
-
-
-def cache_dir() -> Path:
-    """`$OCR_TUNE_CACHE`, else the platform's folder for such things. It need not exist."""
-    return cache_root()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.cache import cache_dir
+from engines.cache import cache_root
 from harness.data.catalogue import FILE, ArchiveEntry, Entry, FolderEntry, GeneratedEntry, read_catalogue
 from harness.data.decode import PageError, decode
 from harness.data.downloads import fetch_set, set_folder
@@ -37,7 +37,7 @@ def named_sets(*, cache: Path | None = None) -> tuple[NamedSet, ...]:
     """Every data set of datasets.yaml."""
 
     def ready(name: str, entry: Entry) -> bool:
-        return not isinstance(entry, ArchiveEntry) or set_folder(name, cache or cache_dir()).is_dir()
+        return not isinstance(entry, ArchiveEntry) or set_folder(name, cache or cache_root()).is_dir()
 
     return tuple(
         NamedSet(name, e.kind, e.summary, e.licence, e.profile, e.language, ready(name, e))
@@ -58,7 +58,7 @@ def load(
         raise unknown("profile", profile, PROFILES)
     catalogue, taken, sets = read_catalogue(), Counter[str](), []
     for name in dict.fromkeys(names):
-        path, entry = _locate(name, catalogue, cache or cache_dir())
+        path, entry = _locate(name, catalogue, cache or cache_root())
         short = name if entry else path.resolve().name
         taken[short] += 1
         unique = short if taken[short] == 1 else f"{short}~{taken[short]}"
@@ -74,7 +74,7 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
     catalogue = read_catalogue()
     entry = catalogue.get(name)
     if isinstance(entry, ArchiveEntry):
-        return fetch_set(name, entry, cache or cache_dir())
+        return fetch_set(name, entry, cache or cache_root())
     if entry:
         raise UserError(f"data set {name!r} is {entry.kind}: it needs no fetching, use it as it is")
     raise unknown("data set", name, (known for known, e in catalogue.items() if isinstance(e, ArchiveEntry)))
@@ -85,7 +85,7 @@ def verify(name: str, *, cache: Path | None = None) -> list[str]:
 
     Decodes every page. Raises UserError as `load` does where there is no set to check.
     """
-    path, entry = _locate(name, read_catalogue(), cache or cache_dir())
+    path, entry = _locate(name, read_catalogue(), cache or cache_root())
     return [fault for source in find_sources(path).files for fault in _faults(source, entry)]
 
 

@@ -94,10 +94,16 @@ def side_by_side(
     return SideBySide(tuple(sides), tuple(rounds), tuple(failed), stopped)
 
 
-def winner(read: SideBySide, comparisons: Sequence[Comparison], constraints: Constraints) -> Variant | None:
+def winner(
+    read: SideBySide,
+    comparisons: Sequence[Comparison],
+    constraints: Constraints,
+    standing: Comparison | None = None,
+) -> Variant | None:
     """The variant to publish, of the finalists that met the bounds on latency and memory in the rounds too.
 
-    Rounds are measured without counters, so that a GPU's memory is that of the search alone.
+    `standing` is what was proven before the run was taken up again: it stands until something better is proven, or
+    until it fails itself. Rounds are measured without counters, so that a GPU's memory is that of the search alone.
     """
     within = [
         found
@@ -105,6 +111,8 @@ def winner(read: SideBySide, comparisons: Sequence[Comparison], constraints: Con
         if all(missed <= 0 for missed in violations_of(measurement, constraints).values())
         and not _exceeds(read.rounds, side, constraints.max_memory_mib)
     ]
+    if standing and standing.b not in [found.b for found in comparisons]:
+        within.append(standing)
     return best_of(within, constraints.max_cer_increase)
 
 

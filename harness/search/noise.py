@@ -14,7 +14,7 @@ from statistics import stdev
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.data.cache import cache_dir
+from engines.cache import cache_root
 from harness.measure import Bench, Deadline, Limits, measure
 from harness.store import write_atomic
 from harness.values import Failure, Study, Variant
@@ -93,4 +93,4 @@ def measured(
 
 
 def _path(key: str) -> Path:
-    return cache_dir() / "noise" / f"{key}.json"
+    return cache_root() / "noise" / f"{key}.json"

@@ -18,6 +18,7 @@ from harness.experiments import Experiment
 from harness.machine import NOISY_PCT, Caution
 from harness.measure import Limits, block_pages
 from harness.objectives import THROUGHPUT
+from harness.outcome import comparison_of_best
 from harness.search import gate, plan
 from harness.search.confirm import SideBySide, side_by_side, winner
 from harness.search.disturbance import undisturbed
@@ -351,15 +352,9 @@ class Tuner:
             self._keep_proof(side, measurement, began_s)
         record.learn_references(read.measured[0].pages)
         found = read.comparisons(record.bench())
-        # What was proven before the run was taken up again stands until something better is, or until it fails.
-        before = {c.b: c for c in record.comparisons if c.b == record.best}
-        tried = {c.b: c for c in found}
+        standing = comparison_of_best(record.study())
+        record.best = winner(read, found, self._task.header.constraints, standing)
         record.comparisons += found
-        new = winner(read, found, self._task.header.constraints)
-        proven = before | tried
-        standing = None if record.best in tried else record.best
-        contenders = [variant for variant in (new, standing) if variant]
-        record.best = max(contenders, key=lambda variant: proven[variant].speedup.low, default=None)
 
     def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
         wall_s = self._spent_s() - began_s

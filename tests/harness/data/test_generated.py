@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from io import BytesIO
@@ -13,7 +12,6 @@ import pytest
 from PIL import Image
 
 from harness.data import decode, load, verify
-from harness.data.cache import cache_dir
 from harness.data.generated.degrade import LEVELS, Encoded
 from harness.data.generated.pages import KINDS, generate
 from harness.errors import UserError
@@ -176,10 +174,3 @@ def test_a_cache_that_cannot_be_written_is_a_user_error_with_the_remedy(tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="OCR_TUNE_CACHE"):
         load(["generated"], cache=tmp_path / "file")
-
-
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("OCR_TUNE_CACHE", str(tmp_path))
-    assert cache_dir() == tmp_path
-    monkeypatch.delenv("OCR_TUNE_CACHE")
-    assert cache_dir() == Path(os.path.expanduser("~/.cache/ocr-tune"))  # noqa: PTH111 - another way to it

@@ -17,10 +17,31 @@ def test_the_winner_is_the_best_lower_bound_among_the_accurate() -> None:
     assert best_of([], 0.002) is None
 
 
+def read_beside(*finalists: Comparison, peaks: tuple[float, ...] = ()) -> SideBySide:
+    """Three rounds would do as well as this one: what is asked of them is their sides and peaks."""
+    block = (Block((PageRecord("p", (), 1.0, {}),), 1.0),)
+    sides = len(finalists) + 1
+    one = Round((block,) * sides, (1.0,) * sides, (2.0,) * len(finalists), peaks or (100.0,) * sides)
+    return SideBySide((finalists[0].a, *(found.b for found in finalists)), (one,), (), stopped=False)
+
+
 def test_a_finalist_that_needs_too_much_memory_in_the_rounds_does_not_win() -> None:
     large, small = comparison("large", 9, 0.0), comparison("small", 3, 0.0)
-    block = (Block((PageRecord("p", (), 1.0, {}),), 1.0),)
-    rounds = (Round((block, block, block), (1.0, 1.0, 1.0), (2.0, 1.0), (100.0, 900.0, 300.0)),)
-    read = SideBySide((large.a, large.b, small.b), rounds, (), stopped=False)
+    read = read_beside(large, small, peaks=(100.0, 900.0, 300.0))
     assert winner(read, (large, small), Constraints()) == large.b
     assert winner(read, (large, small), Constraints(max_memory_mib=500)) == small.b
+
+
+def test_what_was_proven_before_stands_until_something_better_is_or_it_fails_itself() -> None:
+    standing = comparison("standing", 3, 0.0)
+    better, worse, inaccurate = (
+        comparison("new", 4, 0.0),
+        comparison("new", 2, 0.0),
+        comparison("new", 4, 0.1),
+    )
+    bounds = Constraints()
+    assert winner(read_beside(worse), (worse,), bounds, standing) == standing.b
+    assert winner(read_beside(inaccurate), (inaccurate,), bounds, standing) == standing.b
+    assert winner(read_beside(better), (better,), bounds, standing) == better.b
+    refuted = comparison("standing", 0.9, 0.0)
+    assert winner(read_beside(refuted), (refuted,), bounds, standing) is None

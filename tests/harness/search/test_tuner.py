@@ -21,6 +21,7 @@ from harness.search.tuner import Task, Tuner
 from harness.space import Space
 from harness.store import RunFolder
 from harness.values import (
+    Comparison,
     Constraints,
     Failure,
     FailureKind,
@@ -285,6 +286,17 @@ def test_a_full_disk_loses_nothing_that_was_measured(
         running.run()
     assert [trial.number for trial in RunFolder.create(tmp_path / "run").trials()] == [0, 1]
     shutil.rmtree(tmp_path / "run")
+
+
+def test_a_proven_winner_is_taken_over_only_within_the_bounds_of_now(scripted: str, tmp_path: Path) -> None:
+    work = task(tmp_path, FAST)
+    fast = Variant("scripted", "cpu", {"page_ms": 10})
+    one, increase = Interval(0.02, 0.01, 0.03), Interval(0.0005, 0.0, 0.001)
+    proof = Comparison(fast, fast, (0.5,) * 3, Interval(3, 2, 4), Verdict.FASTER, one, one, increase, 10)
+    header = replace(work.header, best=fast, comparisons=(proof,))
+    strict = replace(header, constraints=Constraints(max_cer_increase=0.0005))
+    assert tuner(tmp_path, replace(work, header=header)).study().best == fast
+    assert tuner(tmp_path, replace(work, header=strict)).study().best is None
 
 
 def test_a_run_whose_budget_is_spent_can_be_taken_up_and_ends_at_once(scripted: str, tmp_path: Path) -> None:
