@@ -277,19 +277,6 @@ def hand_size(pages: int, block: int, rounds: int) -> int:
     return max(1, math.ceil(pages / rounds / block)) * block
 
 
-def round_pages(
-    pages: int, variants: Sequence[Variant], seed: int, rounds: int = ROUNDS
-) -> Iterator[list[int]]:
-    """The pages of each round, endlessly: shuffled decks, so that the first `rounds` rounds read every page once.
-
-    A round has at least one block, so a small set is read more often.
-    """
-    deck = Deck(pages, seed)
-    count = hand_size(pages, block_pages(variants), rounds)
-    while True:
-        yield deck.draw(count)
-
-
 def compare(
     bench: Bench,
     a: Variant,

@@ -1,6 +1,5 @@
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,13 @@ from engines.interface import Line, Setting
 from harness.machine import Caution, detect
 from harness.measure import (
     Bench,
+    Deck,
     Limits,
     affordable_pages,
     block_pages,
     compare,
+    hand_size,
     measure,
-    round_pages,
     truth_caution,
 )
 from harness.space import Space
@@ -42,7 +42,8 @@ def made(replicas: int, pages_per_call: int) -> Variant:
 @given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 4), st.integers(2, 6))
 def test_the_first_rounds_read_every_page(count: int, replicas: int, call: int, rounds: int) -> None:
     sides = (made(replicas, call), made(1, 1))
-    hands = list(islice(round_pages(count, sides, 0, rounds), rounds))
+    deck, size = Deck(count, seed=0), hand_size(count, block_pages(sides), rounds)
+    hands = [deck.draw(size) for _ in range(rounds)]
     assert {index for hand in hands for index in hand} == set(range(count))
     assert all(len(hand) % block_pages(sides) == 0 for hand in hands)
     readings = Counter(index for hand in hands for index in hand)
