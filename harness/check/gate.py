@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from harness import measure
 from harness.check.builds import Build
 from harness.check.verdicts import Finding, Outcome, Tolerances, findings, speed_outcome
-from harness.measure import Bench, SideFailedError, first_reading
+from harness.comparing import rounds_until
+from harness.measure import Bench, SideFailedError, first_reading, interleaved_round
 from harness.values import Round, Variant
 
 _ROUNDS = 8
@@ -59,7 +59,7 @@ def gate(
 
     side, failure = None, None
     try:
-        for result in measure.rounds_until(
+        for result in rounds_until(
             bench,
             (baseline.variant, current.variant),
             settled,
@@ -86,7 +86,7 @@ def gate(
 def _failure_alone(bench: Bench, side: Side) -> SideFailedError | None:
     alone = replace(bench, folder=bench.folder / "alone")
     try:
-        measure.interleaved_round(alone, (side.variant,), [0], 0, (side.build.interpreter,))
+        interleaved_round(alone, (side.variant,), [0], 0, (side.build.interpreter,))
     except SideFailedError as failed:
         return failed
     return None

@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from engines.interface import Machine
 from harness.cli.arguments import seconds
 from harness.cli.common import load_data, print_json, stderr
+from harness.comparing import compare as measure_both
 from harness.config import read_config
 from harness.machine import Caution, cautions, detect, resolve_device
 from harness.measure import Bench, truth_caution
-from harness.measure import compare as measure_both
 from harness.space import Space, parse_variant
 from harness.values import Comparison, Interval, Variant
 

@@ -8,18 +8,10 @@ from pathlib import Path
 from statistics import fmean, median
 
 from harness import environments, stats
+from harness.comparing import Deck, comparison
 from harness.data import PageRef
 from harness.errors import UserError
-from harness.measure import (
-    Bench,
-    Deck,
-    Limits,
-    SideFailedError,
-    block_pages,
-    comparison,
-    interleaved_round,
-    measure,
-)
+from harness.measure import Bench, Limits, SideFailedError, block_pages, interleaved_round, measure
 from harness.phases import probes
 from harness.phases.applies import unmet, variant_of
 from harness.phases.ladder import Ladder, Rung

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from harness import stats
 from harness.bounds import violations_of
-from harness.measure import Bench, Limits, SideFailedError, comparison
+from harness.comparing import comparison
+from harness.measure import Bench, Limits, SideFailedError
 from harness.search import plan
 from harness.search.lab import Lab
 from harness.values import Comparison, Constraints, Failure, Measurement, Round, Variant

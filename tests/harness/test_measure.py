@@ -7,18 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.interface import Line, Setting
+from harness.comparing import Deck, affordable_pages, compare, hand_size
 from harness.machine import Caution, detect
-from harness.measure import (
-    Bench,
-    Deck,
-    Limits,
-    affordable_pages,
-    block_pages,
-    compare,
-    hand_size,
-    measure,
-    truth_caution,
-)
+from harness.measure import Bench, Limits, block_pages, measure, truth_caution
 from harness.space import Space
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, Round, Variant, Verdict
 from tests.pages import page_set

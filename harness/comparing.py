@@ -1,0 +1,145 @@
+"""Two sides until the verdict is clear: how many rounds, of which pages, and what they say."""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from harness import stats
+from harness.accuracy.bootstrap import cer_increase, cer_interval
+from harness.measure import Bench, Deadline, SideFailedError, block_pages, first_reading, interleaved_round
+from harness.values import Comparison, Interval, Round, Variant, Verdict
+
+ROUNDS = 5
+"""Rounds before the first verdict of a comparison: every page is read once in them."""
+_FIRST_BLOCKS = 4
+"""Most blocks of the first round, from whose time the others are planned."""
+_MARGIN = 1.2
+"""A round is begun where this multiple of its expected time is left."""
+
+
+class Deck:
+    """Page indices, shuffled anew whenever all have been dealt."""
+
+    def __init__(self, pages: int, seed: int) -> None:
+        self._pages = pages
+        self._random = random.Random(f"{seed}/pages")
+        self._left: list[int] = []
+
+    def draw(self, count: int) -> list[int]:
+        """The next `count` pages."""
+        while len(self._left) < count:
+            self._left += self._random.sample(range(self._pages), self._pages)
+        hand, self._left = self._left[:count], self._left[count:]
+        return hand
+
+
+def hand_size(pages: int, block: int, rounds: int) -> int:
+    """Pages a round, whole blocks of `block`, so that `rounds` rounds read every page."""
+    return max(1, math.ceil(pages / rounds / block)) * block
+
+
+def compare(
+    bench: Bench,
+    a: Variant,
+    b: Variant,
+    *,
+    budget_s: float,
+    rounds: int = ROUNDS,
+    progress: Callable[[int, Interval], None] = lambda *_: None,
+) -> Comparison:
+    """A and B on the same pages until the verdict is clear or the budget, in seconds, is spent.
+
+    Every page is read at least once unless the budget ends first; the accuracy is that of those pages.
+    """
+    results: list[Round] = []
+
+    def settled(log_ratios: Sequence[float]) -> bool:
+        interval = stats.speedup(log_ratios, sequential=True)
+        progress(len(log_ratios), interval)
+        return stats.verdict(interval) is not Verdict.INCONCLUSIVE
+
+    failure = None
+    try:
+        for result in rounds_until(bench, (a, b), settled, budget_s=budget_s, rounds=rounds):
+            results.append(result)
+    except SideFailedError as failed:
+        side = "AB"[failed.side]
+        failure = f"{side} ({(a, b)[failed.side].engine}): {failed.failure.kind}: {failed.failure.message}"
+    return comparison(bench, a, b, results, 1, sequential=True, failure=failure)
+
+
+def rounds_until(
+    bench: Bench,
+    sides: tuple[Variant, Variant],
+    settled: Callable[[Sequence[float]], bool],
+    *,
+    budget_s: float,
+    rounds: int = ROUNDS,
+    interpreters: Sequence[Path | None] = (),
+) -> Iterator[Round]:
+    """Interleaved rounds of two sides until `settled` by their log-ratios, or until no other fits the budget.
+
+    At least `rounds` rounds, which read every page once. Where the budget, in seconds, is too short for that, rounds
+    are made smaller: few pages in many rounds say more of speed than many pages in few. Raises SideFailedError.
+    """
+    clock = Deadline(budget_s)
+    total, size = len(bench.pages), block_pages(sides)
+    deck = Deck(total, bench.seed)
+    count = min(hand_size(total, size, rounds), _FIRST_BLOCKS * size)
+    most = hand_size(max(1, total - count), size, max(1, rounds - 1))
+    log_ratios: list[float] = []
+    while count:
+        began_s = clock.spent()
+        result = interleaved_round(bench, sides, deck.draw(count), len(log_ratios), interpreters)
+        took_s = clock.spent() - began_s
+        yield result
+        log_ratios.append(result.log_ratios[0])
+        if settled(log_ratios) and len(log_ratios) >= rounds:
+            return
+        left = max(1, rounds - len(log_ratios))
+        count = min(most, affordable_pages(result, took_s, clock.left(), left, size))
+
+
+def affordable_pages(last: Round, took_s: float, left_s: float, rounds: int, block: int) -> int:
+    """Pages of the next round, whole blocks of `block`, so that `rounds` of them fit `left_s`, in seconds.
+
+    Judged by the `last` round, which took `took_s`, starts included. At least a block where that much fits, else 0.
+    """
+    page_s = sum(b.wall_s for side in last.blocks for b in side) / sum(len(b.pages) for b in last.blocks[0])
+    start_s = took_s - page_s * sum(len(b.pages) for b in last.blocks[0])
+    if start_s + block * page_s > left_s / _MARGIN:
+        return 0
+    return max(1, int((left_s / _MARGIN / rounds - start_s) / page_s / block)) * block
+
+
+def comparison(
+    bench: Bench,
+    a: Variant,
+    b: Variant,
+    rounds: Sequence[Round],
+    side: int,
+    *,
+    sequential: bool,
+    alpha: float = stats.ALPHA,
+    failure: str | None = None,
+) -> Comparison:
+    """What the rounds say of side `side` (B) against side 0 (A); `sequential` and `alpha` as in `stats.speedup`."""
+    log_ratios = tuple(result.log_ratios[side - 1] for result in rounds)
+    interval = stats.speedup(log_ratios, sequential=sequential, alpha=alpha)
+    read = [list(first_reading(result.blocks[which] for result in rounds).values()) for which in (0, side)]
+    scores_a, scores_b = map(bench.with_references(read[0]).score, read)
+    unknown = Interval(math.nan, math.nan, math.nan)
+    scored = bool(scores_a) and any(score.characters.reference_length for score in scores_a)
+    return Comparison(
+        a=a,
+        b=b,
+        log_ratios=log_ratios,
+        speedup=interval,
+        verdict=stats.verdict(interval),
+        cer_a=cer_interval(scores_a) if scored else unknown,
+        cer_b=cer_interval(scores_b) if scored else unknown,
+        cer_increase=cer_increase(scores_a, scores_b) if scored else unknown,
+        pages=len(scores_a),
+        failure=failure,
+    )
