@@ -122,16 +122,15 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
         reads("adjust_contrast", "recognise", contrast, 0.5, "contrast that the second pass brings a line to"),
         Knob("workers", "recognise", workers, 0, "processes that cut out lines; 0: none"),
         pytorch.thread_knob(machine),
-        pytorch.autocast_knob(),
-        *pytorch.compile_knobs("det", "detect"),
-        *pytorch.compile_knobs("rec", "recognise"),
+        *pytorch.model_knobs("det", "detect"),
+        *pytorch.model_knobs("rec", "recognise"),
     )  # fmt: skip
     return (*shared, *(_gpu_knobs() if machine.gpus else _cpu_knobs()))
 
 
 def _cpu_knobs() -> tuple[Knob, ...]:
     # Quantised layers take float32 only.
-    either, full = Choice((False, True)), {"autocast": ("off",)}
+    either, full = Choice((False, True)), {"rec_autocast": ("off",)}
     return (Knob("quantize", "recognise", either, True, "8-bit weights", full, changes_text=True),)
 
 
@@ -171,7 +170,7 @@ def _loaded(settings: Settings, device: str) -> Any:
             detect_network=detector,
             download_enabled=False,
             verbose=False,
-            quantize=settings.get("quantize", settings["autocast"] == "off"),
+            quantize=settings.get("quantize", settings["rec_autocast"] == "off"),
             cudnn_benchmark=settings.get("cudnn_benchmark", False),
         )
     except FileNotFoundError as error:  # with the name of the file, missing or with a wrong checksum
@@ -194,7 +193,7 @@ def _loaded(settings: Settings, device: str) -> Any:
 def _prepared(model: Any, settings: Settings, device: str, part: str) -> Any:
     # DataParallel would spread over every GPU; this reader has one.
     model = getattr(model, "module", model) if device != "cpu" else model
-    return pytorch.compiled(pytorch.autocasting(model, settings, device), settings, part)
+    return pytorch.prepared(model, settings, device, part)
 
 
 def _own_folder() -> Path:

@@ -33,12 +33,6 @@ def thread_knob(machine: Machine) -> Knob:
     return Knob("threads", "pipeline", threads, 0, "threads in an operator; 0: as many as PyTorch takes")
 
 
-def autocast_knob() -> Knob:
-    """The precision that torch.autocast lowers to where an operator allows it."""
-    help_ = "lower precision by torch.autocast"
-    return Knob("autocast", "pipeline", Choice(("off", *_DTYPES)), "off", help_, changes_text=True)
-
-
 def compile_knobs(part: str, stage: Stage) -> tuple[Knob, ...]:
     """The arguments of torch.compile for one model of an engine."""
     name, on = f"{part}_compile", {f"{part}_compile": COMPILE_MODES}
@@ -57,6 +51,31 @@ def compile_knobs(part: str, stage: Stage) -> tuple[Knob, ...]:
         ),
         Knob(f"{part}_dynamic", stage, choice, "auto", dynamic, on, changes_text=True),
     )
+
+
+def model_knobs(part: str, stage: Stage) -> tuple[Knob, ...]:
+    """What PyTorch can be told for one convolutional model of an engine: compiler, precision, layout."""
+    either, dtypes = Choice((False, True)), Choice(("off", *_DTYPES))
+    lower, together = "lower precision by torch.autocast", "keep the channels of a pixel together in memory"
+    return (
+        *compile_knobs(part, stage),
+        Knob(f"{part}_autocast", stage, dtypes, "off", lower, changes_text=True),
+        Knob(f"{part}_channels_last", stage, either, False, together, changes_text=True),
+    )
+
+
+def prepared(model: Any, settings: Settings, device: str, part: str) -> Any:
+    """The model as the `model_knobs` of `part` say; its outputs stay float32. Errors as `compiled`."""
+    import torch
+
+    if settings[f"{part}_channels_last"]:
+        # Convolutions follow the layout of their weights.
+        model = model.to(memory_format=torch.channels_last)
+    if settings[f"{part}_autocast"] != "off":
+        cast = torch.autocast(device.partition(":")[0], getattr(torch, str(settings[f"{part}_autocast"])))
+        model.forward = cast(model.forward)
+        model.register_forward_hook(lambda _module, _inputs, output: _floats(output))
+    return compiled(model, settings, part)
 
 
 def compiled(model: Any, settings: Settings, part: str) -> Any:
@@ -109,18 +128,6 @@ def compilations() -> dict[str, float]:
         "recompilations": float(sum(not text.partition("_")[0].endswith("/0") for text in ids)),
         "graph_breaks": float(sum(utils.counters["graph_break"].values())),
     }
-
-
-def autocasting(model: Any, settings: Settings, device: str) -> Any:
-    """The model with its forward pass under torch.autocast and its outputs in float32, where that is set."""
-    if settings["autocast"] == "off":
-        return model
-    import torch
-
-    cast = torch.autocast(device.partition(":")[0], dtype=getattr(torch, str(settings["autocast"])))
-    model.forward = cast(model.forward)
-    model.register_forward_hook(lambda _module, _inputs, output: _floats(output))
-    return model
 
 
 def _floats(output: Any) -> Any:

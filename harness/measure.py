@@ -118,9 +118,22 @@ def truth_caution(references: Iterable[ReferencePage]) -> Caution | None:
     return Caution.PART_GROUND_TRUTH if {page.set for page in pages} - bare else Caution.NO_GROUND_TRUTH
 
 
-def warmup_pages(count: int, pages: int) -> list[int]:
-    """Indices of the pages to warm up on: the first `count`, or fewer."""
-    return list(range(min(count, pages)))
+def warmup_pages(pages: Sequence[PageRef], count: int = 1) -> list[int]:
+    """Indices of the pages to warm up on: `count`, or fewer, whose files are larger than those of a quarter of all.
+
+    It is the first call that warms an engine up, whatever the page, and a slow engine takes longer over a large one
+    than over loading. The smallest of all may be blank, and would leave recognition cold.
+    """
+    ranked = sorted(range(len(pages)), key=lambda index: (_file_bytes(pages[index]), index))
+    first = min(len(ranked) // 4, max(0, len(ranked) - count))
+    return ranked[first : first + count]
+
+
+def _file_bytes(page: PageRef) -> float:
+    try:
+        return Path(page.path).stat().st_size
+    except OSError:
+        return math.inf  # whoever reads it will say what is wrong
 
 
 def block_pages(variants: Sequence[Variant]) -> int:
@@ -155,7 +168,7 @@ def measure(
     session = Session(variant, bench.pages, bench.folder, bench.machine)
     try:
         with session:
-            session.start(warmup_pages(warmup, len(bench.pages)), clock.left(limits.start_s))
+            session.start(warmup_pages(bench.pages, warmup), clock.left(limits.start_s))
             done: list[Block] = []
             for block in blocks:
                 done.append(bench.read(session, block, clock.left(limits.page_s * len(block))))
@@ -215,7 +228,7 @@ def interleaved_round(
         ]
         for side in draw.sample(sides, len(sides)):
             try:
-                sessions[side].start(warmup_pages(1, len(bench.pages)), clock.left(limits.start_s))
+                sessions[side].start(warmup_pages(bench.pages), clock.left(limits.start_s))
             except TrialFailedError as failed:
                 raise SideFailedError(side, failed.failure) from failed
         count = max(1, len(pages) // size)

@@ -66,7 +66,7 @@ def find_highest_rate(
 
     try:
         with session:
-            session.start(warmup_pages(warmup, len(bench.pages)), min(OPEN_S, left_s()))
+            session.start(warmup_pages(bench.pages, warmup), min(OPEN_S, left_s()))
             capacity = session.read(range(len(bench.pages)), left_s()).pages_per_second
             found = highest_rate(meets, capacity)
     except TrialFailedError as failed:

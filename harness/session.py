@@ -147,7 +147,7 @@ class Session:
 
     def _warm_up(self, pages: Sequence[int], deadline: float) -> None:
         # A page that cannot be read says nothing of the engine: the next one then warms it up.
-        others = [(page + len(pages)) % len(self._page_ids) for page in pages]
+        others = [page for page in range(len(self._page_ids)) if page not in pages][: len(pages)] or pages
         for some in (pages, others):
             records = self._collect([deque(some) for _ in self._workers], deadline, "warm-up")
             if not records or any(record.error is None for _, record in records):

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness import objectives
 from harness.errors import UserError
-from harness.measure import Bench, Limits, measure, warmup_pages
+from harness.measure import Bench, Limits, measure
 from harness.rates import HighestRate, find_highest_rate
 from harness.scenarios import Traffic
 from harness.stats import percentile_pages
@@ -49,7 +49,6 @@ def run(
     bench: Bench, variant: Variant, wanted: Wanted, timeout_s: float
 ) -> tuple[Measurement | Failure, Any]:
     """Measure, and describe the scenario as `--json` has it (None for a failure)."""
-    warmup = len(warmup_pages(_WARMUP_PAGES, len(bench.pages)))
     if wanted.traffic is Traffic.SERVER and wanted.rate is None and wanted.max_p99_ms is not None:
         found = find_highest_rate(
             bench,
@@ -57,7 +56,7 @@ def run(
             bound_ms=wanted.max_p99_ms,
             requests=wanted.requests or percentile_pages(99),
             deadline_s=timeout_s,
-            warmup=warmup,
+            warmup=_WARMUP_PAGES,
         )
         return (found, None) if isinstance(found, Failure) else (found.measurement, _described(found))
     outcome, _ = measure(
@@ -65,7 +64,7 @@ def run(
         variant,
         [_order(bench, wanted)],
         Limits(timeout_s, page_s=timeout_s),
-        warmup=warmup,
+        warmup=_WARMUP_PAGES,
     )
     return outcome, {"traffic": wanted.traffic, "rate": wanted.rate}
 

@@ -76,7 +76,7 @@ def _log_ratios(
                         sample_counters=False,
                     )
                 )
-                session.start(warmup_pages(1, len(bench.pages)), clock.left(OPEN_S))
+                session.start(warmup_pages(bench.pages), clock.left(OPEN_S))
             return session
 
         def read(session: Session, block: Sequence[int]) -> float:

@@ -102,7 +102,14 @@ def test_settings_reach_the_library() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"quantize": False}, {"autocast": "bfloat16"}, {"threads": 1, "workers": 1}], ids=str
+    "changes",
+    [
+        {"quantize": False},
+        {"det_autocast": "bfloat16", "det_channels_last": True},
+        {"rec_autocast": "bfloat16"},
+        {"threads": 1, "workers": 1},
+    ],
+    ids=str,
 )
 def test_other_precision_and_workers_read_the_same_words(changes: dict[str, Any]) -> None:
     (text,) = read("easyocr", [drawn("letter", *LETTER)], **changes)

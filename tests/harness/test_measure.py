@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engines.interface import Line, Setting
 from harness.comparing import Deck, affordable_pages, compare, hand_size
 from harness.machine import Caution, detect
-from harness.measure import Bench, Limits, block_pages, measure, truth_caution
+from harness.measure import Bench, Limits, block_pages, measure, truth_caution, warmup_pages
 from harness.space import Space
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, Round, Variant, Verdict
 from tests.pages import page_set
@@ -67,6 +67,18 @@ def test_rounds_are_planned_to_fit_the_time_that_is_left(
     if planned > block:
         assert rounds * cost_s(planned) <= left_s + 1e-6
         assert rounds * cost_s(planned + block) > 0.8 * left_s
+
+
+def test_engines_warm_up_on_small_pages_that_are_not_the_smallest(tmp_path: Path) -> None:
+    pages = [
+        replace(page, path=str(tmp_path / page.id.replace("/", "-"))) for page in page_set(tmp_path, 8)[0]
+    ]
+    for size, page in zip((80, 10, 70, 20, 60, 30, 50), pages, strict=False):
+        Path(page.path).write_bytes(bytes(size))  # the last one is missing
+    assert warmup_pages(pages) == [5]
+    assert warmup_pages(pages, 2) == [5, 6]
+    assert warmup_pages(pages[:1], 2) == [0]
+    assert not warmup_pages(pages, 0)
 
 
 def test_a_trial_stops_when_it_is_told_to_and_keeps_what_it_has(scripted: str, tmp_path: Path) -> None:

@@ -40,44 +40,14 @@ def absence(machine: Machine) -> str | None:
 def knobs(prefix: str, stage: Stage, machine: Machine) -> Iterator[Knob]:
     """What PyTorch can be told for one stage; `prefix` begins the names."""
     when = {f"{prefix}_runtime": ("torch",)}
-    for knob in pytorch.compile_knobs(prefix, stage):
+    for knob in pytorch.model_knobs(prefix, stage):
         yield replace(knob, when={**when, **knob.when})
-    yield Knob(
-        f"{prefix}_autocast",
-        stage,
-        Choice(("off", "bfloat16", "float16")),
-        "off",
-        "lower precision by torch.autocast",
-        when,
-        changes_text=True,
-    )
-    yield Knob(
-        f"{prefix}_channels_last",
-        stage,
-        Choice((False, True)),
-        False,
-        "keep the channels of a pixel together in memory",
-        when,
-        changes_text=True,
-    )
     if machine.gpus:
-        yield Knob(
-            f"{prefix}_tf32",
-            stage,
-            Choice((False, True)),
-            False,
-            "products of float32 in TensorFloat-32",
-            when,
-            changes_text=True,
-        )
-        yield Knob(
-            f"{prefix}_pinned",
-            stage,
-            Choice((False, True)),
-            False,
-            "copy batches to the GPU from memory that is never swapped",
-            when,
-        )
+        either = Choice((False, True))
+        tf32 = "products of float32 in TensorFloat-32"
+        pinned = "copy batches to the GPU from memory that is never swapped"
+        yield Knob(f"{prefix}_tf32", stage, either, False, tf32, when, changes_text=True)
+        yield Knob(f"{prefix}_pinned", stage, either, False, pinned, when)
 
 
 def open(path: Path, options: Settings, device: str) -> Session:
