@@ -5,6 +5,7 @@ import json
 import math
 import os
 import platform
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +25,9 @@ from harness.errors import UserError, unknown
 _MIB = 2**20
 NOISY_PCT = 5.0
 """Spread of a fixed piece of work above which single runs cannot be told from the 5 % that matters."""
-_BUSY_SHARE = 0.25
-"""Load of others, as share of the cores, above which they take time from every measurement."""
+_BUSY_PCT = 25.0
+"""Share of the cores that others use above which they take time from every measurement."""
+_BUSY_SAMPLE_S = 0.5
 _SWAP_STALL_PCT = 1.0
 """Share of the last 10 seconds in which some process waited for memory."""
 
@@ -235,8 +237,8 @@ class Caution(StrEnum):
 class Load:
     """The state of the machine at one moment. What cannot be read is None."""
 
-    load_1m: float | None
-    """Processes that ran or wanted to, mean of the last minute."""
+    busy_pct: float
+    """Share of this process's cores in use. Not the mean load of a minute, which still counts what has just ended."""
     governor: str | None
     """Frequency governor of the first core."""
     temperature_c: float | None
@@ -250,19 +252,24 @@ class Load:
 
 
 def load(machine: Machine, root: Path = Path("/")) -> Load:
-    """The present state. `root` holds /proc and /sys."""
+    """The present state, watched for half a second. `root` holds /proc and /sys."""
     governor = _words(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    averages = _words(root / "proc/loadavg")
     stalls = [word for word in _words(root / "proc/pressure/memory") if word.startswith("avg10=")]
     gpu_states = [state for gpu in machine.gpus if (state := nvml.state(gpu.index))]
     return Load(
-        load_1m=float(averages[0]) if averages else None,
+        busy_pct=_busy_pct(),
         governor=governor[0] if governor else None,
         temperature_c=_temperature_c(),
         memory_stall_pct=float(stalls[0].removeprefix("avg10=")) if stalls else None,
         gpu_throttle=reduce(or_, (mask for mask, _ in gpu_states)) if gpu_states else None,
         gpu_processes=sum(others for _, others in gpu_states) if gpu_states else None,
     )
+
+
+def _busy_pct() -> float:
+    shares = psutil.cpu_percent(_BUSY_SAMPLE_S, percpu=True)
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(shares))
+    return statistics.fmean(share for core, share in enumerate(shares) if core in cores)
 
 
 def _temperature_c() -> float | None:
@@ -277,7 +284,7 @@ def cautions(machine: Machine, state: Load | None = None) -> tuple[Caution, ...]
     """What would spoil a measurement that began now. Ask before starting any work of your own."""
     state = state or load(machine)
     doubts = {
-        Caution.BUSY: (state.load_1m or 0) > _BUSY_SHARE * machine.cores,
+        Caution.BUSY: state.busy_pct > _BUSY_PCT,
         Caution.POWERSAVE: state.governor == "powersave",
         Caution.THROTTLED: bool((state.gpu_throttle or 0) & nvml.HARMFUL_THROTTLE),
         Caution.SHARED_GPU: bool(state.gpu_processes),

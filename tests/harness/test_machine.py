@@ -250,8 +250,7 @@ def test_versions_leave_out_what_is_not_installed() -> None:
     ("state", "machine", "expected"),
     [
         (QUIET, PLAIN, ()),
-        (replace(QUIET, load_1m=3.0), PLAIN, (Caution.BUSY,)),
-        (replace(QUIET, load_1m=3.0), replace(PLAIN, cores=64), ()),
+        (replace(QUIET, busy_pct=50.0), PLAIN, (Caution.BUSY,)),
         (
             replace(QUIET, governor="powersave", memory_stall_pct=12.0),
             PLAIN,
@@ -264,7 +263,7 @@ def test_versions_leave_out_what_is_not_installed() -> None:
         ),
         (replace(QUIET, gpu_throttle=0x1 | 0x4), WITH_GPUS, ()),
         (QUIET, replace(PLAIN, cpu_model="QEMU Virtual CPU version 2.5+"), (Caution.EMULATED,)),
-        (Load(None, None, None, None, None, None), PLAIN, ()),
+        (Load(0.0, None, None, None, None, None), PLAIN, ()),
     ],
 )
 def test_what_would_spoil_a_measurement_is_cautioned(
@@ -283,17 +282,23 @@ def test_the_load_is_read_where_the_kernel_tells_it(tmp_path: Path) -> None:
     root = tree(
         tmp_path,
         {
-            "proc/loadavg": "1.50 0.75 0.50 2/111 10755",
             "proc/pressure/memory": "some avg10=4.25 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00",
             "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil",
         },
     )
     state = load(PLAIN, root)
-    assert (state.load_1m, state.governor, state.memory_stall_pct) == (1.5, "schedutil", 4.25)
+    assert (state.governor, state.memory_stall_pct) == ("schedutil", 4.25)
     assert (state.gpu_throttle, state.gpu_processes) == (None, None)
     nothing = load(PLAIN, tmp_path / "nowhere")
-    assert (nothing.load_1m, nothing.governor, nothing.memory_stall_pct) == (None, None, None)
-    assert load(PLAIN).load_1m == pytest.approx(os.getloadavg()[0], abs=0.2)
+    assert (nothing.governor, nothing.memory_stall_pct) == (None, None)
+
+
+def test_cores_that_this_process_may_not_use_do_not_count_as_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda _interval, percpu: [90.0, 10.0, 30.0, 100.0])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {1, 2}, raising=False)
+    assert load(PLAIN, tmp_path).busy_pct == 20.0
 
 
 def test_the_noise_is_the_normal_scaled_deviation_over_the_median() -> None:
