@@ -226,7 +226,7 @@ def _paired(
     if not more.any():
         worse, p_value = Interval(0.0, 0.0, 0.0), 1.0
     else:
-        worse = ratio_interval(more, weights)
+        worse = ratio_interval(more, weights, [name for name, _ in index])
         p_value = _sign_flips(more, two_sided=is_volume)
     unit = f"{name}/page" if is_volume else "ratio"
     name = f"{name}_per_page" if is_volume else name
