@@ -1,9 +1,10 @@
-"""The bounds on latency and memory that a measurement must meet. Pure."""
+"""The bounds on latency, memory and accuracy that a measurement must meet. Pure."""
 
 import re
+from collections.abc import Mapping
 
 from harness.stats import percentile
-from harness.values import Constraints, Measurement
+from harness.values import Constraints, Interval, Measurement
 
 _MEMORY = re.compile("rss_mib")
 _GPU_MEMORY = re.compile(r"gpu\d+_mem_mib")
@@ -31,3 +32,8 @@ def violations_of(measurement: Measurement, constraints: Constraints) -> dict[st
         if bound_mib is not None and peaks:
             violations[name] = max(peaks) / bound_mib - 1
     return violations
+
+
+def harmed_sets(increases: Mapping[str, Interval], max_cer_increase: float) -> list[str]:
+    """The data sets on which CER surely rises by more than that, which what is gained on others must not hide."""
+    return [name for name, increase in increases.items() if increase.low > max_cer_increase]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness import stats
-from harness.accuracy.bootstrap import cer_increase, cer_interval
+from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set, cer_interval
 from harness.measure import Bench, Deadline, SideFailedError, block_pages, first_reading, interleaved_round
 from harness.values import Comparison, Interval, Round, Variant, Verdict
 
@@ -142,4 +142,5 @@ def comparison(
         cer_increase=cer_increase(scores_a, scores_b) if scored else unknown,
         pages=len(scores_a),
         failure=failure,
+        cer_increase_by_set=cer_increase_by_set(scores_a, scores_b),
     )

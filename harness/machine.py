@@ -217,6 +217,10 @@ class Caution(StrEnum):
         "--against or --config.",
     )
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
+    UNEQUAL_SETS = (
+        "unequal_sets",
+        "The winner reads one data set worse, which others make up for: see accuracy by set, or tune for it alone.",
+    )
     SHARED_DEVICES = (
         "shared_devices",
         "The devices were not shown to be equally fast side by side, so only the first measured: tune each alone.",

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from harness.accuracy.scores import PageScore, Summary, score_page, summarise
+from harness.bounds import harmed_sets
 from harness.config import (
     Alternative,
     ConstraintsMet,
@@ -56,8 +57,21 @@ def comparison_of_best(study: Study) -> Comparison | None:
 def unproven(study: Study) -> Comparison | None:
     """The fastest finalist that met the bound on CER on the best estimate, but not for certain."""
     bound = study.constraints.max_cer_increase
-    close = [c for c in study.comparisons if c.failure is None and c.cer_increase.value <= bound]
+    close = [
+        c
+        for c in study.comparisons
+        if c.failure is None
+        and c.cer_increase.value <= bound
+        and not harmed_sets(c.cer_increase_by_set, bound)
+    ]
     return max((c for c in close if c.speedup.value > 1), key=lambda c: c.speedup.low, default=None)
+
+
+def harmful(study: Study) -> tuple[Comparison, str] | None:
+    """The fastest finalist that was refused because it surely reads one data set worse, and that set."""
+    bound = study.constraints.max_cer_increase
+    found = [(c, name) for c in study.comparisons for name in harmed_sets(c.cer_increase_by_set, bound)]
+    return max(found, key=lambda pair: pair[0].speedup.value, default=None)
 
 
 def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:

@@ -210,6 +210,8 @@ class Comparison:
     pages: int
     failure: str | None = None
     """Set where a side could not be measured; the figures then hold what was measured before."""
+    cer_increase_by_set: Mapping[str, Interval] = field(default_factory=dict)
+    """The same for each data set with text to be read, where there are several."""
 
 
 @dataclass(frozen=True, slots=True)

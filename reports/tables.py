@@ -76,6 +76,9 @@ def run_json(run: Run) -> str:
                 "cer_a": _interval(comparison.cer_a),
                 "cer_b": _interval(comparison.cer_b),
                 "cer_increase": _interval(comparison.cer_increase),
+                "cer_increase_by_set": {
+                    name: _interval(each) for name, each in comparison.cer_increase_by_set.items()
+                },
                 "failure": comparison.failure,
             }
             for comparison in study.comparisons

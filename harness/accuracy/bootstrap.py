@@ -42,6 +42,16 @@ def cer_increase(
     return _interval([p for p, _ in pairs], increases, floor=-1.0, draws=draws, seed=seed)
 
 
+def cer_increase_by_set(a: Sequence[PageScore], b: Sequence[PageScore]) -> dict[str, Interval]:
+    """`cer_increase` of each data set that has text to be read, where there are several."""
+    names = sorted({score.set for score in a if score.has_reference})
+    if len(names) < 2:
+        return {}
+    sides = ({name: [score for score in side if score.set == name] for name in names} for side in (a, b))
+    first, second = sides
+    return {name: cer_increase(first[name], second[name]) for name in names}
+
+
 def cer_interval(scores: Sequence[PageScore], *, draws: int = 10_000, seed: int = 0) -> Interval:
     """CER with its 95 % interval. Raises ValueError where no page has text to be read."""
     pages = list(_by_page(scores).values())

@@ -100,6 +100,7 @@ def document(result: Comparison) -> dict[str, Any]:
         "cer_a": _figure(result.cer_a),
         "cer_b": _figure(result.cer_b),
         "cer_increase": _figure(result.cer_increase),
+        "cer_increase_by_set": {name: _figure(each) for name, each in result.cer_increase_by_set.items()},
         "rounds": len(result.log_ratios),
         "pages": result.pages,
         "failure": result.failure,
@@ -124,15 +125,23 @@ def _say(result: Comparison, a: str, b: str, doubts: Sequence[Caution]) -> None:
     out.print(f"B is [bold]{result.verdict}[/]: {_ratio(ratio)} times the throughput of A")
     if not math.isnan(cer.value):
         out.print(
-            f"CER {100 * result.cer_a.value:.2f} % (A) and {100 * result.cer_b.value:.2f} % (B): "
-            f"{100 * cer.value:+.2f} points (95 % interval {100 * cer.low:+.2f} to {100 * cer.high:+.2f})"
+            f"CER {100 * result.cer_a.value:.2f} % (A) and {100 * result.cer_b.value:.2f} % (B): {_points(cer)}"
         )
+    for name, each in result.cer_increase_by_set.items():
+        out.print(f"  {name}: {_points(each)}", markup=False, soft_wrap=True)
     out.print(f"{len(result.log_ratios)} rounds of fresh processes, {result.pages} pages")
     out.print(f"A: {a}\nB: {b}", markup=False, soft_wrap=True)
     for doubt in doubts:
         out.print(f"caution {doubt.sentence}", markup=False, soft_wrap=True)
     if result.verdict == "INCONCLUSIVE":
         out.print("More rounds would settle it: give a longer --budget or more pages.")
+
+
+def _points(interval: Interval) -> str:
+    return (
+        f"{100 * interval.value:+.2f} points "
+        f"(95 % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
+    )
 
 
 def _ratio(interval: Interval) -> str:

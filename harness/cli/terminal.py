@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from harness import objectives
 from harness.cli.common import changed
 from harness.machine import Caution
-from harness.outcome import comparison_of_best, unproven
+from harness.outcome import comparison_of_best, harmful, unproven
 from harness.search import plan
 from harness.search.gate import Judgement
 from harness.store import RunFolder
@@ -105,6 +105,8 @@ def say(console: Console, study: Study, folder: RunFolder) -> None:
             )
         if close := unproven(study):
             console.print(_more_pages(close, study, folder), soft_wrap=True)
+        elif refused := harmful(study):
+            console.print(_reads_worse(*refused, study), markup=False, soft_wrap=True)
     elif proof is None and study.baseline and study.best == study.baseline.variant:
         console.print("[bold green]Settings that work[/]; none was proven faster at that accuracy:")
     elif proof is None:
@@ -121,6 +123,16 @@ def say(console: Console, study: Study, folder: RunFolder) -> None:
         console.print(f"  {changed(study.best, shipped.variant if shipped else study.best)}", soft_wrap=True)
         console.print(f"config  {folder.best_yaml}", soft_wrap=True)
     console.print(f"report  {folder.report_html}", soft_wrap=True)
+
+
+def _reads_worse(refused: Comparison, name: str, study: Study) -> str:
+    speedup, increase = refused.speedup.value, refused.cer_increase_by_set[name]
+    return (
+        f"The fastest finalist, {speedup:.2f} times {objectives.of(study).faster}, reads {name} worse: CER "
+        f"{100 * increase.value:+.2f} points ({100 * increase.low:+.2f} to {100 * increase.high:+.2f}, at most "
+        f"{100 * study.constraints.max_cer_increase:+.2f} is allowed). Tune without that set, or allow it with "
+        "--max-cer-increase"
+    )
 
 
 def _more_pages(close: Comparison, study: Study, folder: RunFolder) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import stats
-from harness.bounds import violations_of
+from harness.bounds import harmed_sets, violations_of
 from harness.comparing import comparison
 from harness.measure import Bench, Limits, SideFailedError
 from harness.search import plan
@@ -127,7 +127,8 @@ def _exceeds(rounds: Sequence[Round], side: int, max_memory_mib: float | None) -
 def best_of(comparisons: Sequence[Comparison], max_cer_increase: float) -> Variant | None:
     """The variant with the greatest lower bound of its speed-up among those that are surely accurate enough.
 
-    Surely: the upper bound of its CER increase on the confirmation pages is at most `max_cer_increase`.
+    Surely: the upper bound of its CER increase on the confirmation pages is at most `max_cer_increase`, and no data
+    set is harmed.
     """
     proven = [
         c
@@ -135,6 +136,7 @@ def best_of(comparisons: Sequence[Comparison], max_cer_increase: float) -> Varia
         if c.failure is None
         and c.speedup.low > 1
         and (math.isnan(c.cer_increase.high) or c.cer_increase.high <= max_cer_increase)
+        and not harmed_sets(c.cer_increase_by_set, max_cer_increase)
     ]
     return max(proven, key=lambda c: c.speedup.low).b if proven else None
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.accuracy.bootstrap import cer_increase
+from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set
 from harness.accuracy.scores import PageScore
 from harness.bounds import violations_of
 from harness.objectives import THROUGHPUT, Objective
@@ -58,8 +58,9 @@ def judge(
     violations = violations_of(trial.outcome, constraints)
     likely = all(violation <= 0 for violation in violations.values())
     if increase is not None:
-        violations["cer"] = increase.high - constraints.max_cer_increase
-        likely = likely and increase.value <= constraints.max_cer_increase
+        harm = max((each.low for each in cer_increase_by_set(same, scores).values()), default=-math.inf)
+        violations["cer"] = max(increase.high, harm) - constraints.max_cer_increase
+        likely = likely and max(increase.value, harm) <= constraints.max_cer_increase
     return Judgement(trial, _log_speedup(trial.outcome, baseline, objective), increase, violations, likely)
 
 

@@ -355,6 +355,11 @@ class Tuner:
         standing = comparison_of_best(record.study())
         record.best = winner(read, found, self._task.header.constraints, standing)
         record.comparisons += found
+        if (proof := comparison_of_best(record.study())) and any(
+            each.value > self._task.header.constraints.max_cer_increase
+            for each in proof.cer_increase_by_set.values()
+        ):
+            record.warn(Caution.UNEQUAL_SETS)
 
     def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
         wall_s = self._spent_s() - began_s

@@ -4,6 +4,7 @@ import math
 import shlex
 from collections.abc import Sequence
 
+from harness.bounds import harmed_sets
 from harness.values import Comparison
 from reports.blocks import Block, Code, Folded, Notices, Panel, Prose, Row, Table, long, num, text
 from reports.sections.phrases import arrow, changed, machine_line, ratio_range, value
@@ -45,9 +46,15 @@ def confirmation(run: Run) -> Sequence[Block]:
     named = [(str(position), c) for position, c in enumerate(run.study.comparisons, start=1)]
     caption = "Finalists against the baseline on the same pages, in interleaved rounds of fresh processes"
     blocks: list[Block] = [Table(caption, columns, [_finalist_row(run, name, c) for name, c in named])]
-    failed = [f"Finalist {name}: {c.failure}" for name, c in named if c.failure]
-    if failed:
-        blocks.append(Notices(failed))
+    refused = [f"Finalist {name}: {c.failure}" for name, c in named if c.failure]
+    refused += [
+        f"Finalist {name} was refused: it reads {harmed} worse, whatever it gains elsewhere, by "
+        f"{points(c.cer_increase_by_set[harmed].value)} points ({points_range(c.cer_increase_by_set[harmed])})."
+        for name, c in named
+        for harmed in harmed_sets(c.cer_increase_by_set, run.study.constraints.max_cer_increase)
+    ]
+    if refused:
+        blocks.append(Notices(refused))
     settings_of = [Row((name, changed(run, c.b))) for name, c in named]
     table = Table("Settings that differ from the defaults", (text("Finalist"), long("Settings")), settings_of)
     return [*blocks, Folded("What the finalists set", [table])]

@@ -5,7 +5,7 @@ import pytest
 
 from engines.interface import Line
 from harness.config import read_config, to_yaml
-from harness.outcome import pareto_front, tuned_config, unproven
+from harness.outcome import harmful, pareto_front, tuned_config, unproven
 from harness.values import (
     Block,
     Comparison,
@@ -80,3 +80,13 @@ def test_what_more_pages_may_prove_is_fast_and_on_the_best_estimate_accurate() -
     slower = replace(close, speedup=Interval(0.9, 0.8, 1.0))
     assert unproven(replace(run, comparisons=(worse, slower, close))) == close
     assert unproven(replace(run, comparisons=(worse, slower))) is None
+
+
+def test_what_reads_one_set_worse_is_refused_and_needs_no_more_pages() -> None:
+    run = finished(None)
+    better = replace(run.comparisons[0], cer_increase=Interval(-0.01, -0.02, 0.0))
+    sets = {"books": Interval(-0.02, -0.03, -0.01), "slips": Interval(0.02, 0.01, 0.03)}
+    mixed = replace(better, speedup=Interval(9.0, 8.0, 10.0), cer_increase_by_set=sets)
+    assert harmful(replace(run, comparisons=(better, mixed))) == (mixed, "slips")
+    assert unproven(replace(run, comparisons=(better, mixed))) == better
+    assert harmful(replace(run, comparisons=(better,))) is None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.accuracy.bootstrap import cer_increase, cer_interval, draws_documents
+from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set, cer_interval, draws_documents
 from harness.accuracy.distances import Edits
 from harness.accuracy.lines import Bag
 from harness.accuracy.scores import PageScore
@@ -78,6 +78,16 @@ def test_sets_that_are_read_better_and_worse_by_nature_do_not_widen_the_interval
         assert interval.value == mixed.value
     assert 0.92 <= hits / trials <= 0.985
     assert width < 0.75 * mixed_width
+
+
+def test_each_set_has_its_own_increase_where_there_are_several() -> None:
+    a, b = two_sets(np.random.default_rng(7))
+    found = cer_increase_by_set(a, [*b[::-1]])
+    assert list(found) == ["books", "slips"]
+    assert found["books"] == cer_increase(a[:4], b[:4])
+    blank = page(99, 0, 0, set_="blank")
+    assert cer_increase_by_set([*a, blank], [*b, blank]) == found
+    assert not cer_increase_by_set(a[:4], b[:4])
 
 
 def test_documents_of_very_small_sets_are_drawn_together() -> None:

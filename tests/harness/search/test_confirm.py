@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from harness.search.confirm import SideBySide, best_of, winner
 from harness.values import Block, Comparison, Constraints, Interval, PageRecord, Round, Variant, Verdict
 
@@ -15,6 +17,14 @@ def test_the_winner_is_the_best_lower_bound_among_the_accurate() -> None:
     assert best_of([bold], 0.002) is None
     assert best_of([comparison("same", 0.9, 0.0)], 0.002) is None
     assert best_of([], 0.002) is None
+
+
+def test_a_finalist_that_surely_reads_one_set_worse_does_not_win() -> None:
+    found = comparison("mixed", 9, 0.0)
+    sets = {"books": Interval(-0.05, -0.07, -0.03), "slips": Interval(0.02, 0.003, 0.04)}
+    assert best_of([replace(found, cer_increase_by_set=sets)], 0.002) is None
+    sets["slips"] = Interval(0.02, 0.001, 0.04)
+    assert best_of([replace(found, cer_increase_by_set=sets)], 0.002) == found.b
 
 
 def read_beside(*finalists: Comparison, peaks: tuple[float, ...] = ()) -> SideBySide:

@@ -63,6 +63,25 @@ def test_text_that_is_worse_than_the_margin_is_out() -> None:
     assert verdict.violations["cer"] == pytest.approx(11 / len(TEXT.strip()) - 0.002, rel=0.02)
 
 
+def test_a_gain_on_one_set_does_not_hide_what_is_lost_on_another() -> None:
+    def scored(books: int, slips: int) -> list[PageScore]:
+        plain = scores(measurement(1.0))
+        return [
+            replace(score, set=name, characters=replace(score.characters, substitutions=errors))
+            for half, name, errors in ((plain[:4], "books", books), (plain[4:], "slips", slips))
+            for score in half
+        ]
+
+    trial = TrialResult(1, Variant("x", "cpu", {}), "search", 0.0, 1.0, measurement(0.1))
+    mixed = gate.judge(trial, measurement(1.0), Constraints(), scored(0, 20), scored(50, 5))
+    assert mixed.cer_increase is not None
+    assert mixed.cer_increase.high < 0
+    assert not mixed.feasible
+    assert not mixed.likely
+    better = gate.judge(trial, measurement(1.0), Constraints(), scored(0, 5), scored(50, 5))
+    assert better.feasible
+
+
 def test_a_failure_is_the_worst_and_violates() -> None:
     verdict = judged(Failure(FailureKind.CRASH, "open", "died"))
     assert (verdict.log_speedup, verdict.feasible, verdict.likely) == (gate.WORST, False, False)
