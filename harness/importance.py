@@ -1,6 +1,7 @@
 """Which settings a run's speed depended on: PED-ANOVA over its trials. Pure."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 
 from engines.interface import Setting
@@ -43,7 +44,10 @@ def importance(trials: Sequence[tuple[Mapping[str, Setting], float]]) -> dict[st
                     value=-math.log(pages_per_second),
                 )
             )
-        found = PedAnovaImportanceEvaluator().evaluate(study, params=list(varied))
+        with warnings.catch_warnings():
+            # That a rare setting's share is rough is in the nature of a short run, and no news to its user.
+            warnings.simplefilter("ignore", UserWarning)
+            found = PedAnovaImportanceEvaluator().evaluate(study, params=list(varied))
     finally:
         optuna.logging.set_verbosity(before)
     total = sum(found.values())

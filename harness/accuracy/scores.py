@@ -198,7 +198,6 @@ METRICS: tuple[Metric, ...] = (
 )
 
 
-def metrics(summary: Summary) -> dict[str, float]:
-    """Every metric that exists for these pages, by name. Raises ValueError where all pages are blank."""
-    values = {metric.name: metric.value(summary) for metric in METRICS}
-    return {name: float(value) for name, value in values.items() if value is not None}
+def metrics(summary: Summary) -> dict[str, float | None]:
+    """Every metric by name, None where it does not exist. Raises ValueError where all pages are blank."""
+    return {metric.name: metric.value(summary) for metric in METRICS}

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from engines.interface import STAGES, Machine
 from harness.accuracy.bootstrap import cer_interval
-from harness.accuracy.scores import PageScore, by_set, summarise
+from harness.accuracy.scores import PageScore, by_set, metrics, summarise
 from harness.acting import Traits, idle_settings
 from harness.bottleneck import bottleneck
 from harness.cli import bench_scenarios
@@ -174,10 +174,7 @@ def summary(
         "latency_ms": {f"p{p}": percentile(latencies_ms, p) for p in (50, 90, 95, 99)},
         "cer": _accuracy(read) if read else None,
         "wer": summarise(read).wer if read else None,
-        "per_set": {
-            name: {"pages": part.pages, "cer": part.cer, "wer": part.wer, "line_cer": part.line_cer}
-            for name, part in by_set(read).items()
-        }
+        "per_set": {name: {"pages": part.pages, **metrics(part)} for name, part in by_set(read).items()}
         if read
         else {},
         "stage_ms": stage_ms,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set
 from harness.accuracy.scores import PageScore
@@ -27,6 +27,8 @@ class Judgement:
     """By constraint, by how much it is missed; at most 0 is met."""
     likely: bool
     """Whether the constraints are met on the best estimate, if not on its upper bound."""
+    more_edits: Mapping[str, int] = field(default_factory=dict)
+    """By page, how many more edits it takes than the baseline's text."""
 
     @property
     def feasible(self) -> bool:
@@ -37,6 +39,15 @@ class Judgement:
     def reads_alike(self) -> bool:
         """Whether every page has as many errors as the baseline's, so that others will hardly be read worse."""
         return self.cer_increase == Interval(0.0, 0.0, 0.0)
+
+    def shares_the_fate_of(self, other: "Judgement") -> bool:
+        """Whether both differ from the baseline's text on the same pages by about as much.
+
+        What unseen pages say of the accuracy of one they then say of the other.
+        """
+        pages = self.more_edits.keys() & other.more_edits.keys()
+        pairs = [(self.more_edits[page], other.more_edits[page]) for page in pages]
+        return 2 * sum(abs(a - b) for a, b in pairs) <= sum(max(abs(a), abs(b)) for a, b in pairs)
 
 
 def judge(
@@ -58,10 +69,16 @@ def judge(
     violations = violations_of(trial.outcome, constraints)
     likely = all(violation <= 0 for violation in violations.values())
     if increase is not None:
-        harm = max((each.low for each in cer_increase_by_set(same, scores).values()), default=-math.inf)
-        violations["cer"] = max(increase.high, harm) - constraints.max_cer_increase
+        sets = cer_increase_by_set(same, scores).values()
+        # A set has few pages: to be sure it must look well, to be likely it must not surely be harmed.
+        worst = max((each.value for each in sets), default=-math.inf)
+        harm = max((each.low for each in sets), default=-math.inf)
+        violations["cer"] = max(increase.high, worst) - constraints.max_cer_increase
         likely = likely and max(increase.value, harm) <= constraints.max_cer_increase
-    return Judgement(trial, _log_speedup(trial.outcome, baseline, objective), increase, violations, likely)
+    errors = {score.page_id: score.characters.errors for score in same}
+    more_edits = {score.page_id: score.characters.errors - errors[score.page_id] for score in scores}
+    log_speedup = _log_speedup(trial.outcome, baseline, objective)
+    return Judgement(trial, log_speedup, increase, violations, likely, more_edits)
 
 
 def _log_speedup(measurement: Measurement, baseline: Measurement, objective: Objective) -> float:
@@ -88,14 +105,27 @@ def finalists(judgements: Sequence[Judgement], count: int) -> list[Judgement]:
     """Different variants for the confirmation, all faster than the baseline, which is none of them.
 
     The fastest that is sure to meet the constraints; the one that is surest to, so that a run whose bold guesses
-    fail on unseen pages still ends with a gain; then the fastest that are likely to. Surest is what reads as the
-    baseline does: a few pages that happened to be read better promise less.
+    fail on unseen pages still ends with a gain; then the fastest that are likely to, those first whose text is not
+    that of one before them: it would be refused with it. Surest is what reads as the baseline does: a few pages
+    that happened to be read better promise less.
     """
     tried = (j for j in judgements if j.trial.phase == "search")
     faster = sorted((j for j in tried if j.log_speedup > 0), key=lambda j: -j.log_speedup)
     sure = [judgement for judgement in faster if judgement.feasible]
     likely = [judgement for judgement in faster if judgement.likely]
     surest = sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))
-    chosen = {j.trial.variant.id: j for j in reversed((*sure[:1], *surest[:1], *likely))}
-    ranked = dict.fromkeys(j.trial.variant.id for j in (*sure[:1], *surest[:1], *likely))
-    return [chosen[variant] for variant in ranked][:count]
+    chosen: list[Judgement] = []
+    for rank in ([*sure[:1], *surest[:1]], _of_their_own([*sure[:1], *surest[:1]], likely), likely):
+        for judgement in rank:
+            if judgement.trial.variant not in [j.trial.variant for j in chosen]:
+                chosen.append(judgement)
+    return chosen[:count]
+
+
+def _of_their_own(chosen: Sequence[Judgement], others: Sequence[Judgement]) -> list[Judgement]:
+    """Of `others`, in their order, those that share the fate of none of `chosen` and of none before them."""
+    apart: list[Judgement] = []
+    for judgement in others:
+        if not any(judgement.shares_the_fate_of(other) for other in (*chosen, *apart)):
+            apart.append(judgement)
+    return apart

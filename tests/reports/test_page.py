@@ -13,7 +13,7 @@ import jiwer
 import pytest
 
 import reports
-from harness.values import Measurement, ReferencePage, Study, Variant
+from harness.values import Interval, Measurement, ReferencePage, Study, Variant
 from reports.sections import SECTIONS
 from tests.reports import factory
 from tests.reports.html import Element, sound
@@ -308,3 +308,12 @@ def test_a_run_with_a_profile_links_to_it_and_one_without_has_no_such_section(st
     assert link.attributes["href"] == "../my%20run/profile/index.html"
     assert "download" not in link.attributes
     assert sound(reports.render([study])).by_id("profile") is None
+
+
+def test_a_finalist_that_was_refused_for_one_set_says_so() -> None:
+    study = factory.study()
+    sets = {"books": Interval(-0.02, -0.03, -0.01), "<slips>": Interval(0.02, 0.01, 0.03)}
+    first, *others = study.comparisons
+    page = reports.render([replace(study, comparisons=(replace(first, cer_increase_by_set=sets), *others))])
+    assert "Finalist 1 was refused: it reads &lt;slips&gt; worse" in page
+    assert "reads books worse" not in page

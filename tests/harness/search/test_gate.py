@@ -78,6 +78,9 @@ def test_a_gain_on_one_set_does_not_hide_what_is_lost_on_another() -> None:
     assert mixed.cer_increase.high < 0
     assert not mixed.feasible
     assert not mixed.likely
+    doubtful = gate.judge(trial, measurement(1.0), Constraints(), scored(0, 5)[:5], scored(50, 3))
+    assert not doubtful.feasible
+    assert doubtful.likely  # of that set it has read one page
     better = gate.judge(trial, measurement(1.0), Constraints(), scored(0, 5), scored(50, 5))
     assert better.feasible
 
@@ -142,3 +145,20 @@ def test_finalists_are_the_fastest_sure_the_surest_and_the_fastest_likely() -> N
     itself = replace(sure, trial=replace(sure.trial, phase="baseline"), log_speedup=1e-16)
     assert gate.finalists([itself], 3) == []
     assert gate.finalists([sure, sure], 3) == [sure]
+
+
+def test_a_finalist_of_other_text_goes_before_a_faster_one_that_would_be_refused_with_another() -> None:
+    base = judged(measurement(0.5))
+
+    def candidate(name: str, log_speedup: float, *edits: int) -> Judgement:
+        trial = replace(base.trial, variant=Variant(name, "cpu", {}))
+        pages = {f"p{page}": more for page, more in enumerate(edits)}
+        return replace(base, trial=trial, log_speedup=log_speedup, cer_increase=None, more_edits=pages)
+
+    fastest, near = candidate("fastest", 3.0, 9, 0, -20), candidate("near", 2.9, 8, 1, -20)
+    other, slow = candidate("other", 2.0, 0, 6, -5), candidate("slow", 1.0, 0, 0, 0)
+    assert gate.finalists([near, fastest, other], 2) == [fastest, other]
+    assert gate.finalists([near, fastest], 2) == [fastest, near]
+    assert gate.finalists([near, fastest, other, slow], 4) == [fastest, other, slow, near]
+    unscored = [replace(j, more_edits={}) for j in (fastest, near, other)]
+    assert gate.finalists(unscored, 3) == unscored
