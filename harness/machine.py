@@ -273,7 +273,8 @@ def load(machine: Machine, root: Path = Path("/")) -> Load:
 def _busy_pct() -> float:
     shares = psutil.cpu_percent(_BUSY_SAMPLE_S, percpu=True)
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(shares))
-    return statistics.fmean(share for core, share in enumerate(shares) if core in cores)
+    # Where some cores are offline, those that are on are numbered otherwise than by affinity.
+    return statistics.fmean([share for core, share in enumerate(shares) if core in cores] or shares)
 
 
 def _temperature_c() -> float | None:

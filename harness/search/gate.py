@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set
 from harness.accuracy.scores import PageScore
-from harness.bounds import violations_of
+from harness.bounds import harmed_sets, violations_of
 from harness.objectives import THROUGHPUT, Objective
 from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
 
@@ -69,12 +69,11 @@ def judge(
     violations = violations_of(trial.outcome, constraints)
     likely = all(violation <= 0 for violation in violations.values())
     if increase is not None:
-        sets = cer_increase_by_set(same, scores).values()
+        bound, sets = constraints.max_cer_increase, cer_increase_by_set(same, scores)
         # A set has few pages: to be sure it must look well, to be likely it must not surely be harmed.
-        worst = max((each.value for each in sets), default=-math.inf)
-        harm = max((each.low for each in sets), default=-math.inf)
-        violations["cer"] = max(increase.high, worst) - constraints.max_cer_increase
-        likely = likely and max(increase.value, harm) <= constraints.max_cer_increase
+        worst = max((each.value for each in sets.values()), default=-math.inf)
+        violations["cer"] = max(increase.high, worst) - bound
+        likely = likely and increase.value <= bound and not harmed_sets(sets, bound)
     errors = {score.page_id: score.characters.errors for score in same}
     more_edits = {score.page_id: score.characters.errors - errors[score.page_id] for score in scores}
     log_speedup = _log_speedup(trial.outcome, baseline, objective)

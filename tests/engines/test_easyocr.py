@@ -101,6 +101,31 @@ def test_settings_reach_the_library() -> None:
     assert [line.confidence for line in again.lines] != [line.confidence for line in plain.lines]
 
 
+def test_layout_and_precision_reach_the_model_that_they_name() -> None:
+    import torch
+
+    def models(**changes: Setting) -> tuple[Any, Any]:
+        with adapter.open(complete(adapter.knobs(MACHINE), **changes), "cpu", StageTimer()) as reader:
+            return reader._ocr.detector, reader._ocr.recognizer
+
+    def is_channels_last(model: Any) -> bool:
+        wide = [weight for weight in model.parameters() if weight.dim() == 4 and min(weight.shape[1:]) > 1]
+        return all(weight.is_contiguous(memory_format=torch.channels_last) for weight in wide)
+
+    x = torch.rand(1, 3, 64, 64)
+    plain, _ = models()
+    detector, recogniser = models(det_channels_last=True)
+    lower, _ = models(det_autocast="bfloat16")
+    with torch.inference_mode():
+        scores, again, rounded = (model(x)[0] for model in (plain, detector, lower))
+    assert is_channels_last(detector)
+    assert not is_channels_last(plain)
+    assert not is_channels_last(recogniser)
+    assert torch.allclose(scores, again, atol=1e-4)
+    assert rounded.dtype == torch.float32
+    assert 0 < (scores - rounded).abs().max() < 0.2
+
+
 @pytest.mark.parametrize(
     "changes",
     [
