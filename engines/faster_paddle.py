@@ -54,7 +54,7 @@ def knobs(machine: Machine) -> tuple[Knob, ...]:
     """What can be set. The defaults are those of `OcrEngine`; 0 leaves a value to the library."""
     models = ("tiny", "small", "medium") if _medium_is_here() else ("tiny", "small")
     threads = Ordered((0, *range(1, machine.cores + 1)))
-    max_side = Ordered((736, 960, 1280, 1600, 2000, 2560), low=32, high=4000)
+    max_side = Ordered((736, 960, 1120, 1280, 1600, 2000, 2560), low=32, high=4000)
     min_side = Ordered((0, 320, 480, 640, 736, 960), high=4000)
     batch = Ordered((1, 2, 4, 8, 16), high=256)
     width = Ordered((0, 64, 96, 160, 320), high=3200)

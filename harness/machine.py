@@ -219,7 +219,7 @@ class Caution(StrEnum):
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
     UNEQUAL_SETS = (
         "unequal_sets",
-        "The winner reads one data set worse, which others make up for: see accuracy by set, or tune for it alone.",
+        "The winner may read one data set worse, which others make up for: see its CER by set, or tune for it alone.",
     )
     SHARED_DEVICES = (
         "shared_devices",

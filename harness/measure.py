@@ -24,6 +24,7 @@ from harness.session import Session, TrialFailedError
 from harness.values import (
     Block,
     Failure,
+    FailureKind,
     Measurement,
     PageRecord,
     ReferencePage,
@@ -160,16 +161,16 @@ def measure(
 ) -> tuple[Measurement | Failure, str]:
     """Read `blocks` of pages with one variant in fresh processes.
 
-    After each block `stop` may end the trial early by giving a reason. Returns the outcome and that reason ("" where
-    there was none).
+    After each block `stop` may end the trial early by giving a reason, and so does the end of the trial's time: what
+    was read until then stands. Returns the outcome and that reason ("" where there was none).
     """
     clock = Deadline(limits.trial_s)
     note = ""
+    done: list[Block] = []
     session = Session(variant, bench.pages, bench.folder, bench.machine)
     try:
         with session:
             session.start(warmup_pages(bench.pages, warmup), clock.left(limits.start_s))
-            done: list[Block] = []
             for block in blocks:
                 done.append(bench.read(session, block, clock.left(limits.page_s * len(block))))
                 if reason := stop(done):
@@ -177,7 +178,14 @@ def measure(
                     break
         return session.measurement(), note
     except TrialFailedError as failed:
+        if done and failed.failure.kind is FailureKind.TIMEOUT and not clock.left():
+            return session.measurement(), cut_short(done)
         return failed.failure, note
+
+
+def cut_short(done: Sequence[Block]) -> str:
+    """The note of a trial that had read so much when its time was over, which is no fault of its own."""
+    return f"cut short after {sum(len(block.pages) for block in done)} pages: its time was over"
 
 
 class SideFailedError(Exception):

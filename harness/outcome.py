@@ -68,10 +68,16 @@ def unproven(study: Study) -> Comparison | None:
 
 
 def harmful(study: Study) -> tuple[Comparison, str] | None:
-    """The fastest finalist that was refused because it surely reads one data set worse, and that set."""
+    """The fastest finalist that was refused because it harms one data set, and that set."""
     bound = study.constraints.max_cer_increase
     found = [(c, name) for c in study.comparisons for name in harmed_sets(c.cer_increase_by_set, bound)]
     return max(found, key=lambda pair: pair[0].speedup.value, default=None)
+
+
+def is_unequal(study: Study) -> bool:
+    """Whether the winner reads a data set worse than allowed on the best estimate, though not for certain."""
+    proof, bound = comparison_of_best(study), study.constraints.max_cer_increase
+    return proof is not None and any(each.value > bound for each in proof.cer_increase_by_set.values())
 
 
 def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:

@@ -9,8 +9,6 @@ from xml.etree import ElementTree as ET
 from harness.check.verdicts import Finding, Outcome
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_DIFFERENCES = {"cer", "wer"}
-"""Metrics whose worsening is a difference of rates, not a share."""
 _MARKS = {Outcome.PASS: "✅", Outcome.REGRESSION: "❌", Outcome.INCONCLUSIVE: "❔"}
 
 
@@ -48,7 +46,8 @@ def _amount(finding: Finding, value: float) -> str:
         return "unknown"
     if finding.name == "failed_pages":
         return f"{value:g}"
-    return f"{100 * value:+.2f} {'points' if finding.name in _DIFFERENCES else '%'}"
+    # The worsening of an error rate is a difference, all else is a share.
+    return f"{100 * value:+.2f} {'points' if finding.unit == 'ratio' else '%'}"
 
 
 def document(result: CheckResult) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def junit(result: CheckResult) -> str:
     """JUnit XML: one test case a metric; a regression is a failure, an inconclusive metric is skipped."""
     suite = ET.Element("testsuite", name="tune check", time=f"{result.seconds:.3f}")
     for finding in result.findings:
-        case = ET.SubElement(suite, "testcase", classname="tune.check", name=finding.name)
+        case = ET.SubElement(suite, "testcase", classname="tune.check", name=_xml(finding.name))
         if finding.outcome is Outcome.REGRESSION:
             ET.SubElement(case, "failure", message=_xml(sentence(finding)))
         elif finding.outcome is Outcome.INCONCLUSIVE:
@@ -125,8 +124,9 @@ def markdown(result: CheckResult) -> str:
             "|---|---|--:|--:|--:|--:|--:|",
         ]
         lines += [
-            f"| {_MARKS[f.outcome]} | {f.name} | {f.baseline:.4g} | {f.current:.4g} | {_amount(f, f.worse.value)} "
-            f"| {_amount(f, f.worse.low)} to {_amount(f, f.worse.high)} | {_amount(f, f.tolerance)} |"
+            f"| {_MARKS[f.outcome]} | {_cell(f.name)} | {f.baseline:.4g} | {f.current:.4g} "
+            f"| {_amount(f, f.worse.value)} | {_amount(f, f.worse.low)} to {_amount(f, f.worse.high)} "
+            f"| {_amount(f, f.tolerance)} |"
             for f in result.findings
         ]
     lines += ["", *(f"- {_cell(caution)}" for caution in result.cautions)]
@@ -147,9 +147,15 @@ def annotations(result: CheckResult) -> str:
         elif finding.outcome is Outcome.INCONCLUSIVE:
             found.append(("warning", finding.name, f"inconclusive: {sentence(finding)}"))
     found += [("warning", "caution", caution) for caution in result.cautions]
-    return "".join(f"::{level} title=tune check {title}::{_command(text)}\n" for level, title, text in found)
+    return "".join(
+        f"::{level} title=tune check {_property(title)}::{_command(text)}\n" for level, title, text in found
+    )
 
 
 def _command(text: str) -> str:
     """Escaped as the runner's own toolkit does it, so that no text can start another command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _command(text).replace(":", "%3A").replace(",", "%2C")

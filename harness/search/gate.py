@@ -70,7 +70,7 @@ def judge(
     likely = all(violation <= 0 for violation in violations.values())
     if increase is not None:
         bound, sets = constraints.max_cer_increase, cer_increase_by_set(same, scores)
-        # A set has few pages: to be sure it must look well, to be likely it must not surely be harmed.
+        # A set has few pages: to be sure it must look well, to be likely it must not be harmed.
         worst = max((each.value for each in sets.values()), default=-math.inf)
         violations["cer"] = max(increase.high, worst) - bound
         likely = likely and increase.value <= bound and not harmed_sets(sets, bound)

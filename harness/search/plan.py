@@ -24,6 +24,8 @@ REPORT_S = 5.0
 """Kept back for writing the config and the report."""
 MAX_SEARCH_PAGES = 32
 BLOCK_PAGES = 4
+_BLOCK_S = 10.0
+"""Of the baseline: pages that take so long tell a slow variant by fewer than a block of them."""
 _HOPED_GAIN = 2.0
 """Of a trial, before any has shown more."""
 MIN_CONFIRM_ROUNDS = 3
@@ -96,6 +98,11 @@ def even_blocks(pages: Sequence[int], size: int) -> list[Sequence[int]]:
     return [pages[i : i + size] for i in range(0, len(pages), size)]
 
 
+def first_pages(page_s: float) -> int:
+    """Pages of the first block of a trial where the baseline takes `page_s` seconds over one."""
+    return max(1, min(BLOCK_PAGES, round(_BLOCK_S / page_s)))
+
+
 def blocks_of(pages: Sequence[int], size: int = BLOCK_PAGES) -> list[list[int]]:
     """Blocks of `size` pages, then of twice as many and so on: losers are told from the first ones.
 
@@ -141,7 +148,7 @@ def first_block_s(baseline_s: tuple[float, float], gain: float) -> float:
     `baseline_s` as in `confirmation_s`.
     """
     cold_s, page_s = baseline_s
-    return cold_s + BLOCK_PAGES * page_s / max(gain, _HOPED_GAIN)
+    return cold_s + first_pages(page_s) * page_s / max(gain, _HOPED_GAIN)
 
 
 def plan_confirmation(

@@ -10,13 +10,16 @@ from harness.accuracy.scores import PageScore
 from harness.data import PageRef
 from harness.machine import Caution
 from harness.measure import Bench, truth_caution
-from harness.outcome import comparison_of_best
+from harness.outcome import comparison_of_best, is_unequal
 from harness.search import gate
 from harness.search.confirm import best_of
 from harness.search.gate import Judgement
 from harness.search.noise import Noise
 from harness.store import RunFolder
 from harness.values import Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
+
+_OF_ITS_END = (Caution.INTERRUPTED, Caution.UNCONFIRMED, Caution.UNEQUAL_SETS)
+"""Cautions that say how a run ended: where it goes on, that is found anew."""
 
 
 class Record:
@@ -45,7 +48,8 @@ class Record:
         proof = comparison_of_best(header)
         self.best: Variant | None = best_of([proof], header.constraints.max_cer_increase) if proof else None
         self.noise: Noise | None = None
-        self._cautions: list[str] = list(header.cautions)
+        ended = {caution.sentence for caution in _OF_ITS_END}
+        self._cautions = [caution for caution in header.cautions if caution not in ended]
         self._baseline: TrialResult | None = None
         self._read_by_baseline: list[PageRecord] = []
         self._scores: dict[int, list[PageScore]] = {}
@@ -53,7 +57,7 @@ class Record:
 
     def study(self) -> Study:
         """The study as it stands."""
-        return replace(
+        study = replace(
             self._header,
             spent_s=self._spent_s(),
             references=self.references,
@@ -61,8 +65,9 @@ class Record:
             comparisons=self.comparisons,
             best=self.best,
             noise_pct=100 * self.noise.sd if self.noise else None,
-            cautions=tuple(dict.fromkeys(self._cautions)),
         )
+        unequal = [Caution.UNEQUAL_SETS.sentence] if is_unequal(study) else []
+        return replace(study, cautions=tuple(dict.fromkeys(self._cautions + unequal)))
 
     def recall(self, earlier: Sequence[TrialResult]) -> None:
         """Take over the trials of a run that goes on."""

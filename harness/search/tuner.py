@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
 from engines.interface import Machine
@@ -161,8 +162,9 @@ class Tuner:
         pages = self._split.search[: plan.MAX_SEARCH_PAGES]
         began_s = self._lab.now_s()
 
-        def spent(_: Sequence[Block]) -> str | None:
-            over = self._lab.now_s() - began_s > share_s
+        def spent(done: Sequence[Block]) -> str | None:
+            next_s = fmean(block.wall_s for block in done)
+            over = self._lab.now_s() - began_s + next_s > share_s
             return "as many pages as its share of the budget allows" if over else None
 
         blocks = plan.even_blocks(pages, block_pages([variant]))
@@ -276,7 +278,7 @@ class Tuner:
             "search",
             plan.blocks_of(
                 [index[page.page_id] for page in baseline.pages],
-                max(plan.BLOCK_PAGES, block_pages([variant])),
+                max(plan.first_pages(1 / baseline.pages_per_second), block_pages([variant])),
             ),
             Limits(
                 left_s,
@@ -355,11 +357,6 @@ class Tuner:
         standing = comparison_of_best(record.study())
         record.best = winner(read, found, self._task.header.constraints, standing)
         record.comparisons += found
-        if (proof := comparison_of_best(record.study())) and any(
-            each.value > self._task.header.constraints.max_cer_increase
-            for each in proof.cer_increase_by_set.values()
-        ):
-            record.warn(Caution.UNEQUAL_SETS)
 
     def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
         wall_s = self._spent_s() - began_s

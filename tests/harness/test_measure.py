@@ -97,6 +97,21 @@ def test_a_block_that_outlasts_its_pages_time_is_a_timeout(scripted: str, tmp_pa
     assert outcome.kind is FailureKind.TIMEOUT
 
 
+def test_a_trial_whose_time_is_over_keeps_the_blocks_that_it_has_read(scripted: str, tmp_path: Path) -> None:
+    one_of_many = [[page] for page in range(6)] * 20
+    outcome, note = measure(bench(tmp_path), variant(page_ms=400), one_of_many, Limits(8))
+    assert isinstance(outcome, Measurement)
+    assert 0 < len(outcome.pages) < len(one_of_many)
+    assert note == f"cut short after {len(outcome.pages)} pages: its time was over"
+
+
+def test_a_page_that_hangs_is_a_failure_whatever_was_read_before_it(scripted: str, tmp_path: Path) -> None:
+    hangs = variant(fault="hang_later")
+    outcome, _ = measure(bench(tmp_path), hangs, [[0], [1], [2]], Limits(60, page_s=1.0))
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is FailureKind.TIMEOUT
+
+
 def test_a_comparison_finds_the_faster_side_and_what_it_costs(scripted: str, tmp_path: Path) -> None:
     slow, fast = variant(page_ms=40), variant(page_ms=10, garbled_pct=10)
     result = compare(bench(tmp_path), slow, fast, budget_s=120)

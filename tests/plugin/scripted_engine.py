@@ -36,6 +36,7 @@ FAULTS = (
     "closes_pipes",
     "killed",
     "hang",
+    "hang_later",
     "hang_on_open",
     "one_text_too_few",
     "wrong_type",
@@ -154,7 +155,8 @@ class _Reader:
             time.sleep(3600)
         if self._fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if self._fault in {"hang", "server_and_hang"}:
+        hangs_later = self._fault == "hang_later" and self._pages > 1
+        if self._fault in {"hang", "server_and_hang"} or hangs_later:
             time.sleep(3600)
         leaked = []
         while self._fault == "leaks":

@@ -18,7 +18,7 @@ from itertools import pairwise
 from engines.interface import Line, Setting
 from harness import stats
 from harness.data import PageRef
-from harness.measure import Bench, Limits, SideFailedError, block_pages
+from harness.measure import Bench, Limits, SideFailedError, block_pages, cut_short
 from harness.search.plan import Split
 from harness.space import Space
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, ReferencePage, Round, Variant
@@ -94,7 +94,9 @@ class Replay:
                     note = reason
                     break
         except _FailedError as failed:
-            return failed.failure, note
+            if not done or self._now_s < until_s:
+                return failed.failure, note
+            note = cut_short(done)
         return Measurement(cold_s, tuple(done), build_s=build_s), note
 
     def interleaved_round(

@@ -12,10 +12,10 @@ from harness.values import Block, PageRecord, ReferencePage, Round
 TEXT = [f"line {i} of the page: the quick brown fox" for i in range(40)]
 
 
-def scores(lines: list[list[str]]) -> list[PageScore]:
+def scores(lines: list[list[str]], name: str = "set") -> list[PageScore]:
     return [
         score_page(
-            ReferencePage(f"p{i}", "set", f"d{i}", "\n".join(TEXT), "default"),
+            ReferencePage(f"{name}/p{i}", name, f"{name}/d{i}", "\n".join(TEXT), "default"),
             [Line(text, None, 1.0) for text in page],
         )
         for i, page in enumerate(lines)
@@ -79,6 +79,27 @@ def test_half_a_per_cent_of_characters_swapped_is_a_regression_and_no_loss_of_vo
     found = judged(pages)
     assert found["cer"].outcome is Outcome.REGRESSION
     assert found["lines_per_page"].outcome is Outcome.PASS
+
+
+def test_what_one_data_set_gains_does_not_hide_what_another_loses() -> None:
+    misread = [[line.replace("fox", "f0x") for line in TEXT]] * 12
+    sides = [
+        [*scores(books, "books"), *scores(receipts, "receipts")]
+        for books, receipts in ((misread, [TEXT] * 12), ([TEXT] * 12, misread))
+    ]
+    found = {f.name: f for f in findings(rounds([0.0] * 5), sides[0], sides[1], (0, 0), Tolerances())}
+    assert found["cer"].worse.value == 0
+    assert found["cer_books"].outcome is Outcome.PASS
+    assert found["cer_receipts"].outcome is Outcome.REGRESSION
+
+
+def test_a_data_set_of_few_pages_leaves_nothing_open_that_the_whole_has_proven() -> None:
+    once = [[*TEXT[:-1], TEXT[-1].replace("f", "t")], *[TEXT] * 2]
+    sides = [
+        [*scores([TEXT] * 40, "books"), *scores(receipts, "receipts")] for receipts in ([TEXT] * 3, once)
+    ]
+    found = findings(rounds([0.0] * 5), sides[0], sides[1], (0, 0), Tolerances())
+    assert {finding.outcome for finding in found} == {Outcome.PASS}
 
 
 def test_a_better_engine_passes() -> None:

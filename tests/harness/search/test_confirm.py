@@ -21,10 +21,14 @@ def test_the_winner_is_the_best_lower_bound_among_the_accurate() -> None:
 
 def test_a_finalist_that_surely_reads_one_set_worse_does_not_win() -> None:
     found = comparison("mixed", 9, 0.0)
-    sets = {"books": Interval(-0.05, -0.07, -0.03), "slips": Interval(0.02, 0.003, 0.04)}
-    assert best_of([replace(found, cer_increase_by_set=sets)], 0.002) is None
-    sets["slips"] = Interval(0.02, 0.001, 0.04)
-    assert best_of([replace(found, cer_increase_by_set=sets)], 0.002) == found.b
+
+    def best(slips: Interval) -> Variant | None:
+        sets = {"books": Interval(-0.05, -0.07, -0.03), "slips": slips}
+        return best_of([replace(found, cer_increase_by_set=sets)], 0.002)
+
+    assert best(Interval(0.02, 0.0001, 0.04)) is None
+    assert best(Interval(0.02, -0.0001, 0.04)) == found.b  # perhaps worse
+    assert best(Interval(0.001, 0.0005, 0.0015)) == found.b  # worse by less than the margin
 
 
 def read_beside(*finalists: Comparison, peaks: tuple[float, ...] = ()) -> SideBySide:

@@ -299,6 +299,27 @@ def test_a_proven_winner_is_taken_over_only_within_the_bounds_of_now(scripted: s
     assert tuner(tmp_path, replace(work, header=strict)).study().best is None
 
 
+def test_a_run_that_goes_on_keeps_the_cautions_that_its_next_end_does_not_decide(
+    scripted: str, tmp_path: Path
+) -> None:
+    work = task(tmp_path, FAST)
+    fast = Variant("scripted", "cpu", {"page_ms": 10})
+    one, increase = Interval(0.02, 0.01, 0.03), Interval(0.0, -0.001, 0.001)
+    proof = Comparison(fast, fast, (0.5,) * 3, Interval(3, 2, 4), Verdict.FASTER, one, one, increase, 10)
+    unequal = replace(proof, cer_increase_by_set={"a": Interval(0.004, -0.001, 0.009)})
+    ended = tuple(
+        caution.sentence
+        for caution in (Caution.NOISY, Caution.INTERRUPTED, Caution.UNCONFIRMED, Caution.UNEQUAL_SETS)
+    )
+
+    def cautions(found: Comparison) -> tuple[str, ...]:
+        header = replace(work.header, best=fast, comparisons=(found,), cautions=ended)
+        return tuner(tmp_path, replace(work, header=header)).study().cautions
+
+    assert cautions(proof) == (Caution.NOISY.sentence,)
+    assert cautions(unequal) == (Caution.NOISY.sentence, Caution.UNEQUAL_SETS.sentence)
+
+
 def test_a_run_whose_budget_is_spent_can_be_taken_up_and_ends_at_once(scripted: str, tmp_path: Path) -> None:
     work = task(tmp_path, FAST)
     begun = tuner(tmp_path, work, interrupt_at=4).run()
