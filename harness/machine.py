@@ -216,6 +216,7 @@ class Caution(StrEnum):
         "Config and build are those of the baseline, so only the machine was tested: name what to compare with "
         "--against or --config.",
     )
+    FEW_TRIALS = "few_trials", "The budget had room for hardly any variant: give a longer --budget."
     UNCONFIRMED = "unconfirmed", "The winner was not proven on unseen pages: give a longer --budget."
     UNEQUAL_SETS = (
         "unequal_sets",

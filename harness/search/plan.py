@@ -142,13 +142,13 @@ def confirmation_s(budget_s: float, baseline_s: tuple[float, float]) -> float:
     return max(*shares, min(least_s, UTMOST_CONFIRM_SHARE * budget_s)) + REPORT_S
 
 
-def first_block_s(baseline_s: tuple[float, float], gain: float) -> float:
+def first_block_s(baseline_s: tuple[float, float], gain: float, pages: int) -> float:
     """Seconds without which a trial tells nothing: its start and first block, when it is about `gain` times faster.
 
-    `baseline_s` as in `confirmation_s`.
+    `baseline_s` as in `confirmation_s`; the block has so many `pages`.
     """
     cold_s, page_s = baseline_s
-    return cold_s + first_pages(page_s) * page_s / max(gain, _HOPED_GAIN)
+    return cold_s + pages * page_s / max(gain, _HOPED_GAIN)
 
 
 def plan_confirmation(

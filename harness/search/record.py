@@ -18,7 +18,7 @@ from harness.search.noise import Noise
 from harness.store import RunFolder
 from harness.values import Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
 
-_OF_ITS_END = (Caution.INTERRUPTED, Caution.UNCONFIRMED, Caution.UNEQUAL_SETS)
+_OF_ITS_END = (Caution.INTERRUPTED, Caution.FEW_TRIALS, Caution.UNCONFIRMED, Caution.UNEQUAL_SETS)
 """Cautions that say how a run ended: where it goes on, that is found anew."""
 
 

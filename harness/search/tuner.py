@@ -39,6 +39,7 @@ _HANG_FACTOR = 3.0
 _STARTS_LEFT = 4
 _SHORTEST_DEADLINE_S = 15.0
 _MAX_FINALISTS = 3
+_FEW_TRIALS = 3
 
 
 class Listener(Protocol):
@@ -195,7 +196,8 @@ class Tuner:
         record, baseline = self._record, self._record.measured_baseline
         costs = (baseline.cold_start_s, 1 / baseline.pages_per_second)
         confirm_s = plan.confirmation_s(self._task.header.budget_s, costs)
-        spare_s = self._left_s() - confirm_s - plan.first_block_s(costs, 1.0)
+        least_s = plan.first_block_s(costs, 1.0, self._first_pages(record.baseline.variant))
+        spare_s = self._left_s() - confirm_s - least_s
         lanes = Lanes(self._labs if self._undisturbed(spare_s) else self._labs[:1])
         self._listener.phase("search")
         proposals = self._proposals()
@@ -206,8 +208,11 @@ class Tuner:
                 left_s = self._left_s() - confirm_s
                 leader = gate.incumbent(record.judgements)
                 gain = math.exp(leader.log_speedup) if leader else 1.0
-                more = lanes.free and left_s > plan.first_block_s(costs, gain)
-                if more and (proposal := proposals.ask(leader.trial.variant if leader else None)):
+                # Most of what is tried differs little from the leader, and its blocks are as long.
+                near = leader.trial.variant if leader else record.baseline.variant
+                over = left_s <= plan.first_block_s(costs, gain, self._first_pages(near))
+                more = lanes.free and not over
+                if more and (proposal := proposals.ask(near if leader else None)):
                     job = self._trial(proposal.variant, leader, left_s)
                     self._listener.trial(job.number, proposal.variant, proposal.origin)
                     lanes.start(proposal, job)
@@ -218,7 +223,9 @@ class Tuner:
                     proposals.tell(asked, judgement)
                     self._listener.judged(judgement, gate.incumbent(record.judgements))
                 else:
-                    return
+                    break
+        if over and sum(trial.phase == "search" for trial in record.trials) < _FEW_TRIALS:
+            record.warn(Caution.FEW_TRIALS)
 
     def _undisturbed(self, spare_s: float) -> bool:
         """Whether several devices may measure at the same time, as far as that can be told in `spare_s` seconds."""
@@ -278,7 +285,7 @@ class Tuner:
             "search",
             plan.blocks_of(
                 [index[page.page_id] for page in baseline.pages],
-                max(plan.first_pages(1 / baseline.pages_per_second), block_pages([variant])),
+                self._first_pages(variant),
             ),
             Limits(
                 left_s,
@@ -288,6 +295,11 @@ class Tuner:
             ),
             race.lost,
         )
+
+    def _first_pages(self, variant: Variant) -> int:
+        """Pages of the first block of its trial."""
+        page_s = 1 / self._record.measured_baseline.pages_per_second
+        return max(plan.first_pages(page_s), block_pages([variant]))
 
     def _job(
         self,

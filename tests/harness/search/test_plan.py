@@ -122,9 +122,8 @@ def test_a_round_is_cut_to_the_time_that_is_left(
 
 def test_a_slow_engine_is_told_by_fewer_pages_and_a_fast_one_by_a_block() -> None:
     assert [plan.first_pages(page_s) for page_s in (0.01, 2.5, 5.0, 22.0)] == [4, 4, 2, 1]
-    assert plan.first_block_s((25.0, 22.0), 1.0) == 25 + 11
 
 
 def test_a_first_trial_is_hoped_to_be_twice_as_fast_and_later_ones_as_fast_as_the_best() -> None:
-    assert plan.first_block_s((10.0, 2.0), 1.0) == 10 + plan.BLOCK_PAGES
-    assert plan.first_block_s((10.0, 2.0), 8.0) == 10 + plan.BLOCK_PAGES / 4
+    assert plan.first_block_s((10.0, 2.0), 1.0, 4) == 10 + 4
+    assert plan.first_block_s((10.0, 2.0), 8.0, 4) == 10 + 1
