@@ -36,7 +36,6 @@ FAULTS = (
     "closes_pipes",
     "killed",
     "hang",
-    "hang_later",
     "hang_on_open",
     "one_text_too_few",
     "wrong_type",
@@ -52,6 +51,8 @@ FAULTS = (
     "always_out_of_memory",
 )
 
+HANGS = "this page hangs"
+"""The text of a page that is never read to the end."""
 BUILD_S = 0.125
 """What it says that it spent on making models; it makes none."""
 
@@ -139,6 +140,8 @@ class _Reader:
         if self._fault == "empty":
             return [PageText(()) for _ in pages]
         own = [_text(page) for page in pages]
+        if HANGS in own:
+            time.sleep(3600)
         if self._fault == "other_pages":
             own, self._held = [*self._held, *own[:-1]], own[-1:]
         texts = [PageText((Line(self._garbled(text), None, 1.0),)) for text in own]
@@ -155,8 +158,7 @@ class _Reader:
             time.sleep(3600)
         if self._fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        hangs_later = self._fault == "hang_later" and self._pages > 1
-        if self._fault in {"hang", "server_and_hang"} or hangs_later:
+        if self._fault in {"hang", "server_and_hang"}:
             time.sleep(3600)
         leaked = []
         while self._fault == "leaks":
