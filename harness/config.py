@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engines.interface import Machine, Reader, Setting, StageTimer
-from harness import environments
+from harness import environments, yaml_text
 from harness.errors import UserError, unknown
 from harness.values import Interval, Variant
 
@@ -131,7 +131,7 @@ def read_config(path: Path) -> TunedConfig:
             raise UserError(
                 f"{path} is larger than {_MAX_BYTES >> 20} MiB; it is not a config of this program"
             )
-        parsed = yaml.safe_load(path.read_text(encoding="utf-8"))
+        parsed = yaml_text.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the config {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engines.interface import Machine, Setting
+from harness import yaml_text
 from harness.data.resources import resource
 from harness.errors import UserError
 
@@ -72,7 +73,7 @@ def read_experiment(engine: str, device: str, machine: Machine) -> Experiment:
     except FileNotFoundError:
         return Experiment()
     try:
-        read = Experiment.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        read = Experiment.model_validate(yaml_text.parse(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
         raise UserError(f"{path} is not an experiment: {str(error).splitlines()[0]}") from error
 

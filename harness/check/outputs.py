@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 from harness.check.verdicts import Finding, Outcome
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_KNOWN = 100.0
+"""A bound beyond a hundredfold says that there is none, as after two rounds."""
 _MARKS = {Outcome.PASS: "✅", Outcome.REGRESSION: "❌", Outcome.INCONCLUSIVE: "❔"}
 
 
@@ -35,14 +37,14 @@ def sentence(finding: Finding) -> str:
     """One metric in a line: both sides, by how much it is worse with its interval, and what is allowed."""
     return (
         f"{finding.name}: {finding.baseline:.4g} -> {finding.current:.4g} {finding.unit}, "
-        f"worse by {_amount(finding, finding.worse.value)} "
+        f"worse by {_amount(finding, finding.worse.value)} in paired rounds "
         f"({_amount(finding, finding.worse.low)} to {_amount(finding, finding.worse.high)}; "
         f"allowed {_amount(finding, finding.tolerance)})"
     )
 
 
 def _amount(finding: Finding, value: float) -> str:
-    if not math.isfinite(value):
+    if not abs(value) < _KNOWN:
         return "unknown"
     if finding.name == "failed_pages":
         return f"{value:g}"

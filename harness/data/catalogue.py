@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from harness import yaml_text
 from harness.data.manifest import first_fault
 from harness.data.refs import Profile
 from harness.data.resources import resource
@@ -70,7 +71,7 @@ def read_catalogue(path: Path | None = None) -> dict[str, Entry]:
     """The entries of datasets.yaml by name. Raises UserError where the file is malformed."""
     path = path or resource(FILE)
     try:
-        return _ENTRIES.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return _ENTRIES.validate_python(yaml_text.parse(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

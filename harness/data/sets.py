@@ -104,7 +104,7 @@ def _locate(name: str, catalogue: dict[str, Entry], cache: Path) -> tuple[Path, 
     path = Path(name)
     if path.exists():
         return path, None
-    if len(path.parts) > 1:
+    if len(path.parts) > 1 or name.endswith("/"):
         raise UserError(
             f"data set path {name} does not exist: give a folder, an image, a PDF or a known name"
         )

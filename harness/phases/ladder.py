@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.interface import Setting
+from harness import yaml_text
 from harness.errors import UserError
 from harness.phases.values import Quantity
 
@@ -103,7 +104,7 @@ def read_ladder(path: Path) -> Ladder:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise UserError(f"{path} is larger than 1 MiB: that is no ladder")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml_text.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             f"cannot read {path}: {error.strerror}; give a file such as experiments/scipix.yaml"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 
 from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set
 from harness.accuracy.scores import PageScore
@@ -10,6 +11,7 @@ from harness.bounds import harmed_sets, violations_of
 from harness.objectives import THROUGHPUT, Objective
 from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
 
+_NORMAL = NormalDist()
 WORST = -10.0
 """Log of the gain over the baseline that a failed trial is told as: 22 000 times slower."""
 
@@ -39,6 +41,19 @@ class Judgement:
     def reads_alike(self) -> bool:
         """Whether every page has as many errors as the baseline's, so that others will hardly be read worse."""
         return self.cer_increase == Interval(0.0, 0.0, 0.0)
+
+    @property
+    def promise(self) -> float:
+        """The log of the speed-up times the chance that unseen pages prove the accuracy.
+
+        As many other pages give another estimate, as uncertain as this one: by how much its upper bound misses the
+        margin is normally distributed around what this one's does, with twice the variance.
+        """
+        missed = self.violations.get("cer", 0.0)
+        if self.cer_increase is None or self.cer_increase.low == self.cer_increase.high:
+            return self.log_speedup if missed <= 0 else 0.0
+        sd = (self.cer_increase.high - self.cer_increase.low) / (2 * _NORMAL.inv_cdf(0.975))
+        return self.log_speedup * _NORMAL.cdf(-missed / (math.sqrt(2) * sd))
 
     def shares_the_fate_of(self, other: "Judgement") -> bool:
         """Whether both differ from the baseline's text on the same pages by about as much.
@@ -103,18 +118,20 @@ def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:
 def finalists(judgements: Sequence[Judgement], count: int) -> list[Judgement]:
     """Different variants for the confirmation, all faster than the baseline, which is none of them.
 
-    The fastest that is sure to meet the constraints; the one that is surest to, so that a run whose bold guesses
-    fail on unseen pages still ends with a gain; then the fastest that are likely to, those first whose text is not
-    that of one before them: it would be refused with it. Surest is what reads as the baseline does: a few pages
-    that happened to be read better promise less.
+    The fastest that is sure to meet the constraints, or where none is the most promising; the one that is surest to,
+    so that a run whose bold guesses fail on unseen pages still ends with a gain; then the fastest that are likely to,
+    those first whose text is not that of one before them: it would be refused with it. Surest is what reads as the
+    baseline does: a few pages that happened to be read better promise less.
     """
     tried = (j for j in judgements if j.trial.phase == "search")
     faster = sorted((j for j in tried if j.log_speedup > 0), key=lambda j: -j.log_speedup)
     sure = [judgement for judgement in faster if judgement.feasible]
     likely = [judgement for judgement in faster if judgement.likely]
     surest = sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))
+    first = sure or sorted(likely, key=lambda j: -j.promise)
+    safe = [*first[:1], *surest[:1]]
     chosen: list[Judgement] = []
-    for rank in ([*sure[:1], *surest[:1]], _of_their_own([*sure[:1], *surest[:1]], likely), likely):
+    for rank in (safe, _of_their_own(safe, likely), likely):
         for judgement in rank:
             if judgement.trial.variant not in [j.trial.variant for j in chosen]:
                 chosen.append(judgement)

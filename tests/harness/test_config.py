@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from engines.interface import Machine, Page
-from harness import environments
+from harness import environments, yaml_text
 from harness.config import MachineFacts, TunedConfig, load, read_config, to_yaml
 from harness.errors import UserError
 from harness.machine import detect, fingerprint
@@ -114,3 +114,12 @@ def test_loading_on_the_same_machine_is_silent(tmp_path: Path, scripted: str) ->
         warnings.simplefilter("error")
         with load(written(tmp_path, yaml.safe_dump(text)), Machine("cpu", 2, 1024)):
             pass
+
+
+def test_a_key_that_stands_twice_is_refused_and_merged_ones_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("engine: scripted\ndevice: cpu\nsettings:\n  page_ms: 20\n  page_ms: 10\n")
+    with pytest.raises(UserError, match="the key 'page_ms' stands twice, again in line 5"):
+        read_config(path)
+    merged = yaml_text.parse("- &a {x: 1, y: 2}\n- &b {<<: *a, x: 3}\n- {<<: *b, y: 4}\n")
+    assert merged == [{"x": 1, "y": 2}, {"x": 3, "y": 2}, {"x": 3, "y": 4}]

@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.check.outputs import CheckResult, annotations, document, junit, markdown
+from harness.check.outputs import CheckResult, annotations, document, junit, markdown, sentence
 from harness.check.verdicts import Finding, Outcome
 from harness.values import Interval
 
@@ -50,6 +50,11 @@ def test_markdown_is_escaped() -> None:
     assert "<script>" not in text
     assert "a\\|b" in text
     assert "cer\\_a\\|b" in text
+
+
+def test_a_bound_that_says_nothing_is_not_printed_with_its_digits() -> None:
+    cold = Finding("cold_start", "s", 1, 1, Interval(0.01, -1.0, 1e300), 0.25, Outcome.PASS)
+    assert "(-100.00 % to unknown; allowed +25.00 %)" in sentence(cold)
 
 
 def test_json_has_no_infinite_bound() -> None:

@@ -147,6 +147,22 @@ def test_finalists_are_the_fastest_sure_the_surest_and_the_fastest_likely() -> N
     assert gate.finalists([sure, sure], 3) == [sure]
 
 
+def test_where_none_is_sure_the_one_finalist_is_that_which_promises_most() -> None:
+    def candidate(name: str, gain: float, value: float, upper: float) -> Judgement:
+        base = judged(measurement(0.5), name=name)
+        increase = Interval(value, 2 * value - upper, upper)
+        return Judgement(base.trial, math.log(gain), increase, {"cer": upper - 0.002}, likely=value <= 0.002)
+
+    steady, quick = candidate("steady", 1.07, 0.0012, 0.0025), candidate("quick", 5.8, -0.0004, 0.0040)
+    guess = candidate("guess", 13.0, 0.0019, 0.0300)
+    assert gate.finalists([steady, quick], 1) == [quick]
+    assert gate.finalists([steady, quick, guess], 2) == [quick, steady]
+    assert quick.promise > guess.promise > steady.promise > 0
+    sure = candidate("sure", 1.5, 0.0, 0.001)
+    assert gate.finalists([steady, quick, sure], 1) == [sure]
+    assert judged(measurement(0.5)).promise == pytest.approx(math.log(2))
+
+
 def test_a_finalist_of_other_text_goes_before_a_faster_one_that_would_be_refused_with_another() -> None:
     base = judged(measurement(0.5))
 
