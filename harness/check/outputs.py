@@ -37,17 +37,17 @@ def sentence(finding: Finding) -> str:
     """One metric in a line: both sides, by how much it is worse with its interval, and what is allowed."""
     return (
         f"{finding.name}: {finding.baseline:.4g} -> {finding.current:.4g} {finding.unit}, "
-        f"worse by {_amount(finding, finding.worse.value)} in paired rounds "
+        f"worse by {_amount(finding, finding.worse.value)} "
         f"({_amount(finding, finding.worse.low)} to {_amount(finding, finding.worse.high)}; "
         f"allowed {_amount(finding, finding.tolerance)})"
     )
 
 
 def _amount(finding: Finding, value: float) -> str:
-    if not abs(value) < _KNOWN:
-        return "unknown"
     if finding.name == "failed_pages":
         return f"{value:g}"
+    if not abs(value) < _KNOWN:
+        return "unknown"
     # The worsening of an error rate is a difference, all else is a share.
     return f"{100 * value:+.2f} {'points' if finding.unit == 'ratio' else '%'}"
 

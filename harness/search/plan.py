@@ -98,9 +98,12 @@ def even_blocks(pages: Sequence[int], size: int) -> list[Sequence[int]]:
     return [pages[i : i + size] for i in range(0, len(pages), size)]
 
 
-def first_pages(page_s: float) -> int:
-    """Pages of the first block of a trial where the baseline takes `page_s` seconds over one."""
-    return max(1, min(BLOCK_PAGES, round(_BLOCK_S / page_s)))
+def first_pages(page_s: float, block: int, pages: int) -> int:
+    """Pages of the first block of a trial where the baseline takes `page_s` seconds over one.
+
+    At least the `block` that fills every replica, and never more than the `pages` that there are.
+    """
+    return min(pages, max(1, block, min(BLOCK_PAGES, round(_BLOCK_S / page_s))))
 
 
 def blocks_of(pages: Sequence[int], size: int = BLOCK_PAGES) -> list[list[int]]:

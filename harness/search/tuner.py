@@ -298,8 +298,8 @@ class Tuner:
 
     def _first_pages(self, variant: Variant) -> int:
         """Pages of the first block of its trial."""
-        page_s = 1 / self._record.measured_baseline.pages_per_second
-        return max(plan.first_pages(page_s), block_pages([variant]))
+        baseline = self._record.measured_baseline
+        return plan.first_pages(1 / baseline.pages_per_second, block_pages([variant]), len(baseline.pages))
 
     def _job(
         self,

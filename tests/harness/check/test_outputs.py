@@ -55,6 +55,8 @@ def test_markdown_is_escaped() -> None:
 def test_a_bound_that_says_nothing_is_not_printed_with_its_digits() -> None:
     cold = Finding("cold_start", "s", 1, 1, Interval(0.01, -1.0, 1e300), 0.25, Outcome.PASS)
     assert "(-100.00 % to unknown; allowed +25.00 %)" in sentence(cold)
+    failed = Finding("failed_pages", "pages", 0, 250, Interval(250, 250, 250), 0, Outcome.REGRESSION)
+    assert "worse by 250 (250 to 250; allowed 0)" in sentence(failed)
 
 
 def test_json_has_no_infinite_bound() -> None:

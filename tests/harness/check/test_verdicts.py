@@ -94,7 +94,7 @@ def test_what_one_data_set_gains_does_not_hide_what_another_loses() -> None:
 
 
 def test_a_data_set_of_few_pages_leaves_nothing_open_that_the_whole_has_proven() -> None:
-    once = [[*TEXT[:-1], TEXT[-1].replace("f", "t")], *[TEXT] * 2]
+    once = [[*TEXT[:-6], *(line.replace("f", "t", 1) for line in TEXT[-6:])], *[TEXT] * 2]
     sides = [
         [*scores([TEXT] * 40, "books"), *scores(receipts, "receipts")] for receipts in ([TEXT] * 3, once)
     ]

@@ -121,7 +121,12 @@ def test_a_round_is_cut_to_the_time_that_is_left(
 
 
 def test_a_slow_engine_is_told_by_fewer_pages_and_a_fast_one_by_a_block() -> None:
-    assert [plan.first_pages(page_s) for page_s in (0.01, 2.5, 5.0, 22.0)] == [4, 4, 2, 1]
+    assert [plan.first_pages(page_s, 1, 32) for page_s in (0.01, 2.5, 5.0, 22.0)] == [4, 4, 2, 1]
+
+
+def test_a_first_block_fills_every_replica_where_there_are_pages_for_them() -> None:
+    assert plan.first_pages(22.0, 8, 32) == 8
+    assert plan.first_pages(0.1, 1024, 32) == 32
 
 
 def test_a_first_trial_is_hoped_to_be_twice_as_fast_and_later_ones_as_fast_as_the_best() -> None:
