@@ -74,7 +74,7 @@ def build(against: str, *, folder: Path = Path(), cache: Path | None = None) -> 
     commit = commit_of(against, folder)
     if commit is None:
         raise UserError(
-            f"--against {against!r} is no git revision of the repository here; name one, "
+            f"--against {against!r} is no git revision of a repository around {folder.resolve()}; name one, "
             "or a package with its version such as rapidocr==3.9.0"
         )
     with tempfile.TemporaryDirectory(prefix="ocr-tune-source-") as scratch:

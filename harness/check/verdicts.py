@@ -81,14 +81,20 @@ def speed_outcome(log_ratios: Sequence[float], max_slowdown: float) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """How much worse each metric may be."""
+    """How much worse each metric may be, as a share; what is surely worse by more is a regression."""
 
     max_slowdown: float = 0.05
+    """Loss of throughput that still passes, as a share below 1."""
     max_cer_increase: float = 0.002
+    """Increase of CER that still passes, of all pages and of each data set."""
     max_wer_increase: float = 0.01
+    """Increase of WER that still passes."""
     max_volume_change: float = 0.01
+    """Characters or lines a page, more or fewer, that still pass, as a share."""
     max_memory_increase: float = 0.10
+    """Increase of peak memory that still passes, as a share."""
     max_cold_start_increase: float = 0.25
+    """Increase of the time to the first page that still passes, as a share."""
 
 
 def findings(

@@ -1,9 +1,11 @@
 """`tune check`: the pinned good config and build beside the current ones."""
 
+import math
 import os
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -41,8 +43,7 @@ def check(
     profile: str | None = None,
     history: Path | None = None,
     budget: Annotated[float, Parameter(converter=seconds)] = 300.0,
-    max_slowdown: float = Tolerances().max_slowdown,
-    max_cer_increase: float = Tolerances().max_cer_increase,
+    tolerances: Annotated[Tolerances, Parameter(name="*")] = Tolerances(),  # noqa: B008  frozen
     seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
     junit: Path | None = None,
@@ -70,10 +71,8 @@ def check(
         Folder to which this night is added; `tune report` draws it.
     budget
         Longest time of the measurement; installing the other build is not counted.
-    max_slowdown
-        Loss of throughput, as a share, that is a regression.
-    max_cer_increase
-        Increase of CER, as a share, that is a regression.
+    tolerances
+        How much worse each metric may be.
     seed
         Seed of page order and coins.
     json
@@ -85,8 +84,7 @@ def check(
     github
         Print annotations for GitHub on stdout, or on stderr with --json.
     """
-    if not 0 < max_slowdown < 1 or not 0 <= max_cer_increase < 1:
-        raise UserError("--max-slowdown and --max-cer-increase are shares between 0 and 1, such as 0.05")
+    _refuse_odd(tolerances)
     console, machine = stderr(), detect()
     pinned = read_config(baseline)
     now = read_config(config) if config else pinned
@@ -105,7 +103,6 @@ def check(
     loaded = load_data(data or [], profile, console)
     if doubt := truth_caution(loaded.references):
         doubts.append(doubt.sentence)
-    tolerances = Tolerances(max_slowdown=max_slowdown, max_cer_increase=max_cer_increase)
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("round 1") as status:
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         measured = gate(
@@ -127,6 +124,17 @@ def check(
         _remember(history, result, now, machine, loaded, build)
     _write(result, junit, markdown)
     return _EXITS[result.outcome]
+
+
+def _refuse_odd(tolerances: Tolerances) -> None:
+    """Raises UserError for what is no share."""
+    for name, share in asdict(tolerances).items():
+        if not 0 <= share < math.inf:
+            raise UserError(f"--{name.replace('_', '-')} is a share such as 0.05, not {share:g}")
+    if not 0 < tolerances.max_slowdown < 1:
+        raise UserError(
+            f"--max-slowdown is a share between 0 and 1, such as 0.05, not {tolerances.max_slowdown:g}"
+        )
 
 
 def _build(against: str | None, pinned: TunedConfig, machine: Machine) -> Build:

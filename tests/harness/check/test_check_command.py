@@ -100,6 +100,29 @@ def test_a_wrong_baseline_is_bad_input(config: Path, tmp_path: Path, text: str, 
     assert words in " ".join(done.stderr.split())
 
 
+@pytest.mark.parametrize(
+    ("option", "share"),
+    [("--max-slowdown", "1.5"), ("--max-wer-increase", "-0.1"), ("--max-memory-increase", "nan")],
+)
+def test_a_limit_that_is_no_share_is_refused_by_name(config: Path, option: str, share: str) -> None:
+    done = check("--baseline", config, option, share)
+    assert done.returncode == 2
+    assert f"{option} is a share" in " ".join(done.stderr.split())
+
+
+def test_a_limit_lets_pass_what_would_be_a_regression(config: Path, tmp_path: Path) -> None:
+    worse = written(tmp_path / "worse.yaml", garbled_pct=1)
+    done = check(
+        *("--baseline", config, "--config", worse, "--data", tmp_path / "pages", "--budget", "60s", *LENIENT),
+        *("--max-cer-increase", "0.02", "--max-wer-increase", "0.5", "--json"),
+        *("--max-memory-increase", "1", "--max-cold-start-increase", "2"),
+    )
+    assert done.returncode == 0, done.stdout
+    metrics = json.loads(done.stdout)["metrics"]
+    assert metrics["cer"]["tolerance"] == 0.02
+    assert metrics["peak_memory"]["tolerance"] == 1
+
+
 SOURCE = (PLUGIN / "scripted_engine.py").read_text()
 ENTRY = (PLUGIN / "scripted_engine-1.0.dist-info" / "entry_points.txt").read_text()
 FAULTY = 'every = int(self._settings["garbled_pct"])'
