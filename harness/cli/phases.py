@@ -123,17 +123,21 @@ def phases(
 def _climbed(climb: Climb, result: LadderResult, folder: Path, console: Console) -> LadderResult:
     """The result with its rungs, saved after each; after Ctrl-C, with those that are done and those known before."""
     began_s, spent_s = time.perf_counter(), result.spent_s
-    known = list(climb.earlier.values())
+    done: dict[str, RungResult] = {}
+
+    def all_known() -> tuple[RungResult, ...]:
+        return (*done.values(), *(rung for name, rung in climb.earlier.items() if name not in done))
+
     try:
         with console.status("climbing"):
-            for number, rung in enumerate(climb.run(), start=1):
+            for rung in climb.run():
+                done[rung.id] = rung
                 now_s = spent_s + time.perf_counter() - began_s
-                rungs = (*result.rungs[: number - 1], rung)
-                result = replace(result, rungs=rungs, spent_s=now_s)
-                store.save(folder, replace(result, rungs=(*rungs, *known[number:])))
+                result = replace(result, rungs=tuple(done.values()), spent_s=now_s)
+                store.save(folder, replace(result, rungs=all_known()))
                 console.print(line(rung), soft_wrap=True)
     except KeyboardInterrupt:
-        result = replace(result, rungs=(*result.rungs, *known[len(result.rungs) :]))
+        result = replace(result, rungs=all_known())
         if not result.rungs:
             raise
         console.print("[yellow]interrupted[/]: what was measured is kept; go on with --resume")

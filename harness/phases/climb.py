@@ -80,9 +80,11 @@ class Climb:
         """Each rung as it is done. A rung that fails is a result, and the next one stands on the last that worked.
 
         What is left of the budget is divided evenly among the rungs that are left to measure, but none is given
-        too little for an interval; once it is spent, the others are inconclusive.
+        too little for an interval; once it is spent, the others are inconclusive. What the last rung leaves over goes
+        to those for which their share was too short: each comes again with what a longer look gave.
         """
         end_s = time.perf_counter() + self.budget_s
+        doubtful: dict[Path, _Place] = {}
         for number, rung in enumerate(self.ladder.rungs):
             known = self.earlier.get(rung.id)
             place = self._place(rung, known)
@@ -95,11 +97,24 @@ class Climb:
                 left = sum(self._is_to_measure(item) for item in self.ladder.rungs[number:])
                 left_s = end_s - time.perf_counter()
                 share_s = min(left_s, max(left_s / max(1, left), self._enough_s(place)))
-                result = self._measured(place, share_s, self.bench.folder / f"{number:02d}-{rung.id}")
+                folder = self.bench.folder / f"{number:02d}-{rung.id}"
+                result = self._measured(place, share_s, folder)
+                if result.verdict is RungVerdict.INCONCLUSIVE and result.failure is None:
+                    doubtful[folder / "again"] = place
             if result.failure is None:
                 self._standing[place.variant.engine, rung.id] = place.variant
                 self._last[place.variant.engine] = rung.id
             yield result
+        yield from self._again(doubtful, end_s)
+
+    def _again(self, doubtful: Mapping[Path, _Place], end_s: float) -> Iterator[RungResult]:
+        """Those of the places, each with a folder to work in, for which there is time until `end_s`."""
+        for number, (folder, place) in enumerate(doubtful.items()):
+            share_s = (end_s - time.perf_counter()) / (len(doubtful) - number)
+            if share_s >= self._enough_s(place):
+                result = self._measured(place, share_s, folder)
+                if result.gain is not None:
+                    yield result
 
     def _is_to_measure(self, rung: Rung) -> bool:
         known = self.earlier.get(rung.id)

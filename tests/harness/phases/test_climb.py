@@ -1,0 +1,77 @@
+"""How a ladder's budget is spent, with the measuring itself left out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from engines.interface import Machine
+from harness.measure import Bench
+from harness.phases.climb import Climb, _Place, _unmeasured
+from harness.phases.ladder import Ladder, Rung
+from harness.phases.values import RungResult, RungVerdict
+from harness.values import Comparison, Interval, Variant, Verdict
+
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+RUNGS = ("first", "noisy", "last")
+
+
+@dataclass(slots=True)
+class Rehearsal(Climb):
+    """A climb whose rungs take no time; the first look at `noisy` is too short."""
+
+    looks: list[tuple[str, float, Path]] = field(default_factory=list)
+
+    def _place(self, rung: Rung, known: RungResult | None) -> _Place | str:
+        base, changed = (Variant("scripted", "cpu", {"page_ms": ms}) for ms in (80, 40))
+        return _Place(rung, changed, base, base, "baseline")
+
+    def _enough_s(self, place: _Place) -> float:
+        return 10.0
+
+    def _measured(self, place: _Place, share_s: float, folder: Path) -> RungResult:
+        is_first_look = place.rung.id not in [name for name, _, _ in self.looks]
+        self.looks.append((place.rung.id, share_s, folder))
+        doubtful = place.rung.id == "noisy" and is_first_look
+        gain = Comparison(
+            place.previous,
+            place.variant,
+            (0.1, 0.1),
+            Interval(1.1, 1.05, 1.15),
+            Verdict.FASTER,
+            UNKNOWN,
+            UNKNOWN,
+            UNKNOWN,
+            pages=8,
+        )
+        kind = RungVerdict.INCONCLUSIVE if doubtful else RungVerdict.HOLDS
+        return replace(_unmeasured(place.rung, kind, ""), variant=place.variant, gain=gain)
+
+
+def climbed(tmp_path: Path, budget_s: float) -> tuple[Rehearsal, Sequence[RungResult]]:
+    rungs = tuple(Rung(id=name, technique=name, settings={"scripted": {"page_ms": 40}}) for name in RUNGS)
+    ladder = Ladder(ladder="x", engines=("scripted",), rungs=rungs)
+    bench = Bench((), (), tmp_path, Machine("x", 2, 1024))
+    climb = Rehearsal(ladder, bench, "cpu", budget_s)
+    return climb, list(climb.run())
+
+
+def test_what_is_left_over_goes_to_the_rung_that_was_too_noisy_for_its_share(tmp_path: Path) -> None:
+    climb, found = climbed(tmp_path, 60.0)
+    assert [(result.id, result.verdict.value) for result in found] == [
+        ("first", "holds"),
+        ("noisy", "inconclusive"),
+        ("last", "holds"),
+        ("noisy", "holds"),
+    ]
+    shares = [share_s for _, share_s, _ in climb.looks]
+    assert shares[1] == pytest.approx(30.0, abs=1)
+    assert shares[3] == pytest.approx(60.0, abs=1)
+    assert len({folder for _, _, folder in climb.looks}) == 4
+
+
+def test_a_second_look_too_short_for_an_interval_is_not_taken(tmp_path: Path) -> None:
+    _, found = climbed(tmp_path, 9.0)
+    assert [result.id for result in found] == list(RUNGS)
