@@ -141,6 +141,14 @@ def test_the_github_workflow_passes_an_unchanged_build_and_fails_a_release_that_
     assert "<failure" in (night.root / "worse-checkout" / "check.xml").read_text()
 
 
+@pytest.mark.parametrize(("verdict", "is_green"), [(0, True), (1, False), (2, False), (3, True)])
+def test_the_github_workflow_is_red_for_all_but_a_pass_and_an_inconclusive_night(
+    night: Night, verdict: int, is_green: bool
+) -> None:
+    (night.root / "bin" / "tune").write_text(f"#!/bin/bash\nexit {verdict}\n")
+    assert (night.run(github()[-1:], "any").returncode == 0) is is_green
+
+
 def test_the_gitlab_job_fails_a_release_that_misreads_and_an_inconclusive_night_does_not(
     night: Night,
 ) -> None:

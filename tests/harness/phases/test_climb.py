@@ -22,6 +22,8 @@ RUNGS = ("first", "noisy", "last")
 class Rehearsal(Climb):
     """A climb whose rungs take no time; the first look at `noisy` is too short."""
 
+    sees_more: bool = True
+    """Whether the second look gives an interval."""
     looks: list[tuple[str, float, Path]] = field(default_factory=list)
 
     def _place(self, rung: Rung, known: RungResult | None) -> _Place | str:
@@ -47,14 +49,17 @@ class Rehearsal(Climb):
             pages=8,
         )
         kind = RungVerdict.INCONCLUSIVE if doubtful else RungVerdict.HOLDS
-        return replace(_unmeasured(place.rung, kind, ""), variant=place.variant, gain=gain)
+        found = gain if is_first_look or self.sees_more else None
+        return replace(_unmeasured(place.rung, kind, ""), variant=place.variant, gain=found)
 
 
-def climbed(tmp_path: Path, budget_s: float) -> tuple[Rehearsal, Sequence[RungResult]]:
+def climbed(
+    tmp_path: Path, budget_s: float, *, sees_more: bool = True
+) -> tuple[Rehearsal, Sequence[RungResult]]:
     rungs = tuple(Rung(id=name, technique=name, settings={"scripted": {"page_ms": 40}}) for name in RUNGS)
     ladder = Ladder(ladder="x", engines=("scripted",), rungs=rungs)
     bench = Bench((), (), tmp_path, Machine("x", 2, 1024))
-    climb = Rehearsal(ladder, bench, "cpu", budget_s)
+    climb = Rehearsal(ladder, bench, "cpu", budget_s, sees_more=sees_more)
     return climb, list(climb.run())
 
 
@@ -74,4 +79,10 @@ def test_what_is_left_over_goes_to_the_rung_that_was_too_noisy_for_its_share(tmp
 
 def test_a_second_look_too_short_for_an_interval_is_not_taken(tmp_path: Path) -> None:
     _, found = climbed(tmp_path, 9.0)
+    assert [result.id for result in found] == list(RUNGS)
+
+
+def test_a_second_look_that_gives_no_interval_leaves_what_the_first_gave(tmp_path: Path) -> None:
+    climb, found = climbed(tmp_path, 60.0, sees_more=False)
+    assert len(climb.looks) == 4
     assert [result.id for result in found] == list(RUNGS)
