@@ -15,7 +15,7 @@ from harness.measure import Bench, Limits, SideFailedError, block_pages, interle
 from harness.phases import probes
 from harness.phases.applies import unmet, variant_of
 from harness.phases.ladder import Ladder, Rung
-from harness.phases.schedule import Cost, enough_s, plan_rounds
+from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, enough_s, plan_rounds
 from harness.phases.values import Quantity, RungResult, RungVerdict, verdict
 from harness.search.calibration import calibrated_on
 from harness.space import Space
@@ -25,6 +25,8 @@ BASELINE = "baseline"
 _ALONE_PAGES = 4
 _ALONE_SHARE = 0.25
 """Of a rung's time, for its pages alone."""
+_FEWEST_ROUNDS = 2
+"""An interval needs two."""
 _SHORTEST_START_S = 120.0
 """Whatever the share: a first start may build or compile models, which later starts find done."""
 
@@ -57,6 +59,23 @@ class _Place:
 
 
 @dataclass(slots=True)
+class _Look:
+    """A rung that is being measured: what its pages alone gave, and its rounds so far."""
+
+    place: _Place
+    folder: Path
+    deck: Deck
+    result: RungResult
+    rounds: list[Round] = field(default_factory=list)
+    most_rounds: int = MOST_ROUNDS
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether its pages have been read alone."""
+        return self.result.cold_start_s is not None
+
+
+@dataclass(slots=True)
 class Climb:
     """A ladder on one machine. `device` is that of every engine."""
 
@@ -81,10 +100,10 @@ class Climb:
 
         What is left of the budget is divided evenly among the rungs that are left to measure, but none is given
         too little for an interval; once it is spent, the others are inconclusive. What the last rung leaves over goes
-        to those for which their share was too short: each comes again with what a longer look gave.
+        to those for which their share was too short: each comes again with what all of its rounds say.
         """
         end_s = time.perf_counter() + self.budget_s
-        doubtful: dict[Path, _Place] = {}
+        doubtful: list[_Look] = []
         for number, rung in enumerate(self.ladder.rungs):
             known = self.earlier.get(rung.id)
             place = self._place(rung, known)
@@ -97,24 +116,33 @@ class Climb:
                 left = sum(self._is_to_measure(item) for item in self.ladder.rungs[number:])
                 left_s = end_s - time.perf_counter()
                 share_s = min(left_s, max(left_s / max(1, left), self._enough_s(place)))
-                folder = self.bench.folder / f"{number:02d}-{rung.id}"
-                result = self._measured(place, share_s, folder)
+                look = self._look(place, self.bench.folder / f"{number:02d}-{rung.id}")
+                result = self._measured(look, share_s)
                 if result.verdict is RungVerdict.INCONCLUSIVE and result.failure is None:
-                    doubtful[folder / "again"] = place
+                    doubtful.append(look)
             if result.failure is None:
                 self._standing[place.variant.engine, rung.id] = place.variant
                 self._last[place.variant.engine] = rung.id
             yield result
         yield from self._again(doubtful, end_s)
 
-    def _again(self, doubtful: Mapping[Path, _Place], end_s: float) -> Iterator[RungResult]:
-        """Those of the places, each with a folder to work in, for which there is time until `end_s`."""
-        for number, (folder, place) in enumerate(doubtful.items()):
+    def _again(self, doubtful: Sequence[_Look], end_s: float) -> Iterator[RungResult]:
+        """Those of the looks for which there is time until `end_s`, by their earlier rounds and as many more."""
+        for number, look in enumerate(doubtful):
             share_s = (end_s - time.perf_counter()) / (len(doubtful) - number)
-            if share_s >= self._enough_s(place):
-                result = self._measured(place, share_s, folder)
-                if result.gain is not None:
-                    yield result
+            if not look.is_begun and share_s < self._enough_s(look.place):
+                continue
+            look.most_rounds += MOST_ROUNDS
+            rounds = len(look.rounds)
+            result = self._measured(look, share_s)
+            if len(look.rounds) > rounds and result.gain is not None:
+                yield result
+
+    def _look(self, place: _Place, folder: Path) -> _Look:
+        result = replace(
+            _unmeasured(place.rung, RungVerdict.INCONCLUSIVE, ""), variant=place.variant, previous=place.under
+        )
+        return _Look(place, folder, Deck(len(self.bench.pages), self.bench.seed), result)
 
     def _is_to_measure(self, rung: Rung) -> bool:
         known = self.earlier.get(rung.id)
@@ -228,46 +256,42 @@ class Climb:
             self._costs[variant] = Cost(outcome.cold_start_s - outcome.build_s, page_s)
         return outcome
 
-    def _measured(self, place: _Place, share_s: float, folder: Path) -> RungResult:
-        began_s = time.perf_counter()
-        result = replace(
-            _unmeasured(place.rung, RungVerdict.INCONCLUSIVE, ""), variant=place.variant, previous=place.under
-        )
+    def _measured(self, look: _Look, share_s: float) -> RungResult:
+        """The rung after `share_s` seconds more."""
+        end_s = time.perf_counter() + share_s
         if share_s <= 0:
-            return replace(result, reason="The budget was spent before this rung.")
-        outcome = self._alone(place.variant, folder / "alone", share_s)
-        if isinstance(outcome, Failure):
-            return _failed(result, outcome)
-        result = replace(
-            result,
-            counters=_counters(outcome),
-            stage_ms=_stage_ms(outcome),
-            cold_start_s=outcome.cold_start_s,
-        )
-        sides = place.sides
-        own = self._costs[place.variant]
-        costs = [self._costs.get(side, own) for side in sides]
-        left_s = share_s - (time.perf_counter() - began_s)
-        plan = plan_rounds(left_s, costs, block_pages(sides))
-        if plan.rounds < 2:
-            each_s = sum(cost.start_s + plan.pages * cost.page_s for cost in costs)
-            return replace(
-                result,
-                reason=f"{max(0.0, left_s):.0f} s are too short for two rounds of {each_s:.0f} s each.",
+            return replace(look.result, reason="The budget was spent before this rung.")
+        if not look.is_begun:
+            outcome = self._alone(look.place.variant, look.folder / "alone", share_s)
+            if isinstance(outcome, Failure):
+                return _failed(look.result, outcome)
+            look.result = replace(
+                look.result,
+                counters=_counters(outcome),
+                stage_ms=_stage_ms(outcome),
+                cold_start_s=outcome.cold_start_s,
             )
-        bench, deck, rounds = (
-            replace(self.bench, folder=folder),
-            Deck(len(self.bench.pages), self.bench.seed),
-            [],
-        )
+        bench, sides = replace(self.bench, folder=look.folder), look.place.sides
         try:
-            for number in range(plan.rounds):
-                rounds.append(interleaved_round(bench, sides, deck.draw(plan.pages), number))
+            while (plan := self._plan(look, end_s)).rounds:
+                pages = look.deck.draw(plan.pages)
+                look.rounds.append(interleaved_round(bench, sides, pages, len(look.rounds)))
+                self._costs.update(zip(sides, _costs(look.rounds[-1]), strict=True))
         except SideFailedError as error:
             if error.side == len(sides) - 1:
-                return _failed(result, error.failure)
-            return replace(result, reason=f"What it is compared with failed: {_sentence(error.failure)}")
-        return _judged(result, bench, place, rounds)
+                return _failed(look.result, error.failure)
+            return replace(look.result, reason=f"What it is compared with failed: {_sentence(error.failure)}")
+        if len(look.rounds) < _FEWEST_ROUNDS:
+            return replace(look.result, reason=f"{share_s:.0f} s are too short for {_FEWEST_ROUNDS} rounds.")
+        return _judged(look.result, bench, look.place, look.rounds)
+
+    def _plan(self, look: _Look, end_s: float) -> Rounds:
+        """The rounds that are still to be measured until `end_s`."""
+        sides = look.place.sides
+        own = self._costs[look.place.variant]
+        costs = [self._costs.get(side, own) for side in sides]
+        left_s = end_s - time.perf_counter()
+        return plan_rounds(left_s, costs, block_pages(sides), len(look.rounds), look.most_rounds)
 
 
 def _judged(result: RungResult, bench: Bench, place: _Place, rounds: Sequence[Round]) -> RungResult:
@@ -286,6 +310,14 @@ def _judged(result: RungResult, bench: Bench, place: _Place, rounds: Sequence[Ro
         total=against(sides.index(place.baseline)) if has_total else None,
         verdict=verdict(gain.speedup, gain.cer_increase, claim.low),
     )
+
+
+def _costs(done: Round) -> list[Cost]:
+    """What each side of a round took."""
+    return [
+        Cost(start_s, sum(x.wall_s for x in blocks) / sum(len(x.pages) for x in blocks))
+        for start_s, blocks in zip(done.cold_start_s, done.blocks, strict=True)
+    ]
 
 
 def _pair(item: Round, a: int, b: int, quantity: Quantity) -> Round:

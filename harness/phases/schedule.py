@@ -27,19 +27,22 @@ class Rounds:
     pages: int
 
 
-def plan_rounds(left_s: float, sides: Sequence[Cost], block: int) -> Rounds:
+def plan_rounds(
+    left_s: float, sides: Sequence[Cost], block: int, done: int = 0, most: int = MOST_ROUNDS
+) -> Rounds:
     """The rounds of these sides that fit into `left_s` seconds, of whole blocks of `block` pages.
 
-    Enough rounds come before pages, for an interval comes from rounds. No round where not even one fits. The plan
-    depends on time alone, never on what was measured of the difference, so that Student's interval holds.
+    `done` rounds have been measured already; `most` is the limit of all. Enough rounds come before pages, for an
+    interval comes from rounds. No round where not even one fits. The plan depends on time alone, never on what was
+    measured of the difference, so that Student's interval holds.
     """
     start_s, page_s = sum(side.start_s for side in sides), sum(side.page_s for side in sides)
     rounds = 0
     for blocks in _BLOCKS:
-        rounds = int(left_s / _MARGIN / (start_s + blocks * block * page_s))
-        if rounds >= _ENOUGH_ROUNDS:
-            return Rounds(min(rounds, MOST_ROUNDS), blocks * block)
-    return Rounds(rounds, _BLOCKS[-1] * block)
+        rounds = min(int(left_s / _MARGIN / (start_s + blocks * block * page_s)), most - done)
+        if rounds > 0 and done + rounds >= _ENOUGH_ROUNDS:
+            return Rounds(rounds, blocks * block)
+    return Rounds(max(0, rounds), _BLOCKS[-1] * block)
 
 
 def enough_s(sides: Sequence[Cost], block: int) -> float:

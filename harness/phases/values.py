@@ -11,7 +11,7 @@ from harness.values import Comparison, Failure, Interval, Variant
 HARM = 0.002
 """CER increase over the previous rung, as a ratio, that no gain in speed makes up for."""
 WORTH = 1.1
-"""The gain that a rung without a claimed figure is held to: where it is ruled out, the rung gives none."""
+"""What is surely nearer to the previous rung than this, either way, is no gain."""
 _NOTICEABLE = math.exp(SAME_WITHIN)
 
 
@@ -94,7 +94,7 @@ def verdict(gain: Interval, cer_increase: Interval, claimed: float | None) -> Ru
     worse         surely slower, and by more than 3 %
     holds         surely faster, by more than 3 %, and the claimed gain is not ruled out
     smaller       likewise, and by less than was claimed
-    none          the claimed gain is ruled out, or 10 % where no figure was claimed
+    none          surely within 10 % of the previous rung, faster or slower
     inconclusive  anything else, such as no interval at all
     """
     if cer_increase.low > HARM:
@@ -105,4 +105,5 @@ def verdict(gain: Interval, cer_increase: Interval, claimed: float | None) -> Ru
         return RungVerdict.WORSE
     if gain.low > 1 and gain.value > _NOTICEABLE:
         return RungVerdict.HOLDS if claimed is None or gain.high >= claimed else RungVerdict.SMALLER
-    return RungVerdict.NONE if gain.high < (claimed or WORTH) else RungVerdict.INCONCLUSIVE
+    is_same = gain.low > 1 / WORTH and gain.high < WORTH
+    return RungVerdict.NONE if is_same else RungVerdict.INCONCLUSIVE

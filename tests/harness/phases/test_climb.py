@@ -9,10 +9,10 @@ import pytest
 
 from engines.interface import Machine
 from harness.measure import Bench
-from harness.phases.climb import Climb, _Place, _unmeasured
+from harness.phases.climb import Climb, _Look, _Place
 from harness.phases.ladder import Ladder, Rung
 from harness.phases.values import RungResult, RungVerdict
-from harness.values import Comparison, Interval, Variant, Verdict
+from harness.values import Comparison, Interval, Round, Variant, Verdict
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 RUNGS = ("first", "noisy", "last")
@@ -24,7 +24,7 @@ class Rehearsal(Climb):
 
     sees_more: bool = True
     """Whether the second look gives an interval."""
-    looks: list[tuple[str, float, Path]] = field(default_factory=list)
+    looks: list[tuple[str, float]] = field(default_factory=list)
 
     def _place(self, rung: Rung, known: RungResult | None) -> _Place | str:
         base, changed = (Variant("scripted", "cpu", {"page_ms": ms}) for ms in (80, 40))
@@ -33,10 +33,14 @@ class Rehearsal(Climb):
     def _enough_s(self, place: _Place) -> float:
         return 10.0
 
-    def _measured(self, place: _Place, share_s: float, folder: Path) -> RungResult:
-        is_first_look = place.rung.id not in [name for name, _, _ in self.looks]
-        self.looks.append((place.rung.id, share_s, folder))
+    def _measured(self, look: _Look, share_s: float) -> RungResult:
+        place = look.place
+        is_first_look = place.rung.id not in [name for name, _ in self.looks]
+        self.looks.append((place.rung.id, share_s))
         doubtful = place.rung.id == "noisy" and is_first_look
+        has_more = is_first_look or self.sees_more
+        if has_more:
+            look.rounds.append(Round((), (), (0.1,)))
         gain = Comparison(
             place.previous,
             place.variant,
@@ -49,8 +53,7 @@ class Rehearsal(Climb):
             pages=8,
         )
         kind = RungVerdict.INCONCLUSIVE if doubtful else RungVerdict.HOLDS
-        found = gain if is_first_look or self.sees_more else None
-        return replace(_unmeasured(place.rung, kind, ""), variant=place.variant, gain=found)
+        return replace(look.result, verdict=kind, gain=gain, cold_start_s=1.0)
 
 
 def climbed(
@@ -71,18 +74,19 @@ def test_what_is_left_over_goes_to_the_rung_that_was_too_noisy_for_its_share(tmp
         ("last", "holds"),
         ("noisy", "holds"),
     ]
-    shares = [share_s for _, share_s, _ in climb.looks]
+    shares = [share_s for _, share_s in climb.looks]
     assert shares[1] == pytest.approx(30.0, abs=1)
     assert shares[3] == pytest.approx(60.0, abs=1)
-    assert len({folder for _, _, folder in climb.looks}) == 4
 
 
-def test_a_second_look_too_short_for_an_interval_is_not_taken(tmp_path: Path) -> None:
+def test_a_second_look_that_is_the_first_is_not_taken_where_it_is_too_short_for_an_interval(
+    tmp_path: Path,
+) -> None:
     _, found = climbed(tmp_path, 9.0)
     assert [result.id for result in found] == list(RUNGS)
 
 
-def test_a_second_look_that_gives_no_interval_leaves_what_the_first_gave(tmp_path: Path) -> None:
+def test_a_second_look_that_adds_no_round_leaves_what_the_first_gave(tmp_path: Path) -> None:
     climb, found = climbed(tmp_path, 60.0, sees_more=False)
     assert len(climb.looks) == 4
     assert [result.id for result in found] == list(RUNGS)

@@ -24,6 +24,18 @@ def test_rounds_come_before_pages_and_fit_with_a_fifth_to_spare(
     assert planned.rounds * sides * (2.0 + 0.5 * planned.pages) * 1.2 <= left_s
 
 
+@pytest.mark.parametrize(
+    ("left_s", "done", "planned"),
+    [(1000.0, 3, Rounds(5, 4)), (1000.0, 8, Rounds(0, 1)), (12.0, 3, Rounds(1, 4)), (7.0, 3, Rounds(1, 1))],
+)
+def test_rounds_that_are_done_count(left_s: float, done: int, planned: Rounds) -> None:
+    assert plan_rounds(left_s, [QUICK] * 2, 1, done) == planned
+
+
+def test_a_second_look_adds_to_the_first() -> None:
+    assert plan_rounds(1000.0, [QUICK] * 2, 1, MOST_ROUNDS, 2 * MOST_ROUNDS).rounds == MOST_ROUNDS
+
+
 def test_a_slow_side_leaves_room_for_fewer() -> None:
     slow = Cost(start_s=20.0, page_s=5.0)
     assert plan_rounds(60.0, [QUICK, slow], 1).rounds < plan_rounds(60.0, [QUICK, QUICK], 1).rounds
