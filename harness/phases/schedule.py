@@ -33,16 +33,17 @@ def plan_rounds(
     """The rounds of these sides that fit into `left_s` seconds, of whole blocks of `block` pages.
 
     `done` rounds have been measured already; `most` is the limit of all. Enough rounds come before pages, for an
-    interval comes from rounds. No round where not even one fits. The plan depends on time alone, never on what was
-    measured of the difference, so that Student's interval holds.
+    interval comes from rounds; but where that many do not fit, or starting takes most of the time, pages cost no
+    round. The plan depends on time alone, never on what was measured of the difference, so that Student's interval
+    holds.
     """
     start_s, page_s = sum(side.start_s for side in sides), sum(side.page_s for side in sides)
-    rounds = 0
-    for blocks in _BLOCKS:
-        rounds = min(int(left_s / _MARGIN / (start_s + blocks * block * page_s)), most - done)
-        if rounds > 0 and done + rounds >= _ENOUGH_ROUNDS:
-            return Rounds(rounds, blocks * block)
-    return Rounds(max(0, rounds), _BLOCKS[-1] * block)
+    fitting = [
+        Rounds(min(int(left_s / _MARGIN / (start_s + blocks * block * page_s)), most - done), blocks * block)
+        for blocks in _BLOCKS
+    ]
+    enough = max(1, min(_ENOUGH_ROUNDS - done, fitting[-1].rounds))
+    return next((plan for plan in fitting if plan.rounds >= enough), Rounds(0, fitting[-1].pages))
 
 
 def enough_s(sides: Sequence[Cost], block: int) -> float:
