@@ -67,6 +67,8 @@ class _Look:
     deck: Deck
     result: RungResult
     rounds: list[Round] = field(default_factory=list)
+    pages: int = 0
+    """Of the last round."""
     most_rounds: int = MOST_ROUNDS
 
     @property
@@ -274,7 +276,7 @@ class Climb:
         bench, sides = replace(self.bench, folder=look.folder), look.place.sides
         try:
             while (plan := self._plan(look, end_s)).rounds:
-                pages = look.deck.draw(plan.pages)
+                pages, look.pages = look.deck.draw(plan.pages), plan.pages
                 look.rounds.append(interleaved_round(bench, sides, pages, len(look.rounds)))
                 self._costs.update(zip(sides, _costs(look.rounds[-1]), strict=True))
         except SideFailedError as error:
@@ -291,7 +293,8 @@ class Climb:
         own = self._costs[look.place.variant]
         costs = [self._costs.get(side, own) for side in sides]
         left_s = end_s - time.perf_counter()
-        return plan_rounds(left_s, costs, block_pages(sides), len(look.rounds), look.most_rounds)
+        done = Rounds(len(look.rounds), look.pages)
+        return plan_rounds(left_s, costs, block_pages(sides), done, look.most_rounds)
 
 
 def _judged(result: RungResult, bench: Bench, place: _Place, rounds: Sequence[Round]) -> RungResult:

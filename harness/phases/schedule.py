@@ -27,23 +27,27 @@ class Rounds:
     pages: int
 
 
+_NONE = Rounds(0, 0)
+
+
 def plan_rounds(
-    left_s: float, sides: Sequence[Cost], block: int, done: int = 0, most: int = MOST_ROUNDS
+    left_s: float, sides: Sequence[Cost], block: int, done: Rounds = _NONE, most: int = MOST_ROUNDS
 ) -> Rounds:
     """The rounds of these sides that fit into `left_s` seconds, of whole blocks of `block` pages.
 
-    `done` rounds have been measured already; `most` is the limit of all. Enough rounds come before pages, for an
-    interval comes from rounds; but where that many do not fit, or starting takes most of the time, pages cost no
-    round. The plan depends on time alone, never on what was measured of the difference, so that Student's interval
-    holds.
+    `done` are those that have been measured already; `most` is the limit of all. Enough rounds come before pages,
+    for an interval comes from rounds; but where that many do not fit, or starting takes most of the time, pages cost
+    no round. No round has fewer pages than the one before: it would be the noisiest. The plan depends on time alone,
+    never on what was measured of the difference, so that Student's interval holds.
     """
     start_s, page_s = sum(side.start_s for side in sides), sum(side.page_s for side in sides)
     fitting = [
-        Rounds(min(int(left_s / _MARGIN / (start_s + blocks * block * page_s)), most - done), blocks * block)
-        for blocks in _BLOCKS
+        Rounds(min(int(left_s / _MARGIN / (start_s + pages * page_s)), most - done.rounds), pages)
+        for pages in (blocks * block for blocks in _BLOCKS)
+        if pages >= done.pages
     ]
-    enough = max(1, min(_ENOUGH_ROUNDS - done, fitting[-1].rounds))
-    return next((plan for plan in fitting if plan.rounds >= enough), Rounds(0, fitting[-1].pages))
+    enough = max(1, min(_ENOUGH_ROUNDS - done.rounds, fitting[-1].rounds))
+    return next((plan for plan in fitting if plan.rounds >= enough), _NONE)
 
 
 def enough_s(sides: Sequence[Cost], block: int) -> float:

@@ -13,7 +13,7 @@ QUICK = Cost(start_s=2.0, page_s=0.5)
         (38.0, 2, 1, Rounds(5, 2)),
         (25.0, 2, 1, Rounds(4, 1)),
         (12.0, 2, 1, Rounds(2, 1)),
-        (5.0, 2, 1, Rounds(0, 1)),
+        (5.0, 2, 1, Rounds(0, 0)),
         (1000.0, 3, 4, Rounds(MOST_ROUNDS, 16)),
     ],
 )
@@ -26,14 +26,20 @@ def test_rounds_come_before_pages_and_fit_with_a_fifth_to_spare(
 
 @pytest.mark.parametrize(
     ("left_s", "done", "planned"),
-    [(1000.0, 3, Rounds(5, 4)), (1000.0, 8, Rounds(0, 1)), (12.0, 3, Rounds(1, 4)), (7.0, 3, Rounds(1, 1))],
+    [
+        (1000.0, Rounds(3, 1), Rounds(5, 4)),
+        (1000.0, Rounds(8, 4), Rounds(0, 0)),
+        (12.0, Rounds(3, 1), Rounds(1, 4)),
+        (7.0, Rounds(3, 1), Rounds(1, 1)),
+        (7.0, Rounds(3, 2), Rounds(0, 0)),
+    ],
 )
-def test_rounds_that_are_done_count(left_s: float, done: int, planned: Rounds) -> None:
+def test_rounds_that_are_done_count_and_none_is_shorter(left_s: float, done: Rounds, planned: Rounds) -> None:
     assert plan_rounds(left_s, [QUICK] * 2, 1, done) == planned
 
 
 def test_a_second_look_adds_to_the_first() -> None:
-    assert plan_rounds(1000.0, [QUICK] * 2, 1, MOST_ROUNDS, 2 * MOST_ROUNDS).rounds == MOST_ROUNDS
+    assert plan_rounds(1000.0, [QUICK] * 2, 1, Rounds(MOST_ROUNDS, 4), 2 * MOST_ROUNDS).rounds == MOST_ROUNDS
 
 
 def test_a_slow_side_leaves_room_for_fewer() -> None:
