@@ -7,7 +7,7 @@ MOST_ROUNDS = 8
 _ENOUGH_ROUNDS = 4
 """Student's interval of four rounds is half as wide as that of three; of more, each adds little."""
 _BLOCKS = (4, 2, 1)
-"""Blocks a round: the median over several is safe from one that was disturbed."""
+"""Blocks a round: the median over several is safe from one that was disturbed, or in which a model was compiled."""
 _MARGIN = 1.2
 
 
@@ -35,26 +35,35 @@ def plan_rounds(
 ) -> Rounds:
     """The rounds of these sides that fit into `left_s` seconds, of whole blocks of `block` pages.
 
-    `done` are those that have been measured already; `most` is the limit of all. Enough rounds come before pages,
-    for an interval comes from rounds; but where that many do not fit, or starting takes most of the time, pages cost
-    no round. No round has fewer pages than the one before: it would be the noisiest. The plan depends on time alone,
-    never on what was measured of the difference, so that Student's interval holds.
+    `done` are those that have been measured already; `most` is the limit of all. Enough rounds come before pages, for
+    an interval comes from rounds. No round has fewer pages than the one before: it would be the noisiest. The plan
+    depends on time alone, never on what was measured of the difference, so that Student's interval holds.
     """
-    start_s, page_s = sum(side.start_s for side in sides), sum(side.page_s for side in sides)
     fitting = [
-        Rounds(min(int(left_s / _MARGIN / (start_s + pages * page_s)), most - done.rounds), pages)
-        for pages in (blocks * block for blocks in _BLOCKS)
+        Rounds(min(int(left_s / _MARGIN / _round_s(sides, pages)), most - done.rounds), pages)
+        for pages in _offered(sides, block)
         if pages >= done.pages
     ]
     enough = max(1, min(_ENOUGH_ROUNDS - done.rounds, fitting[-1].rounds))
     return next((plan for plan in fitting if plan.rounds >= enough), _NONE)
 
 
+def _round_s(sides: Sequence[Cost], pages: int) -> float:
+    return sum(side.start_s + pages * side.page_s for side in sides)
+
+
+def _offered(sides: Sequence[Cost], block: int) -> list[int]:
+    """Pages that a round may have, most first: fewer than most only where that saves much beside the starts."""
+    most = _BLOCKS[0] * block
+    is_worth_it = _round_s(sides, most) > 2 * _round_s(sides, 0)
+    return [blocks * block for blocks in (_BLOCKS if is_worth_it else _BLOCKS[:1])]
+
+
 def enough_s(sides: Sequence[Cost], block: int) -> float:
-    """Seconds that a rung needs for an interval: a block alone, then enough rounds of one block.
+    """Seconds that a rung needs for an interval: a block alone, then enough of the shortest rounds.
 
     Less would be spent for nothing: better to measure the first rungs of a ladder and leave the last to a longer
     budget than to give each too little.
     """
     alone_s = sides[-1].start_s + block * sides[-1].page_s
-    return alone_s + _MARGIN * _ENOUGH_ROUNDS * sum(side.start_s + block * side.page_s for side in sides)
+    return alone_s + _MARGIN * _ENOUGH_ROUNDS * _round_s(sides, _offered(sides, block)[-1])

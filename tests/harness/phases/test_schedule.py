@@ -2,7 +2,7 @@ import pytest
 
 from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, enough_s, plan_rounds
 
-QUICK = Cost(start_s=2.0, page_s=0.5)
+QUICK = Cost(start_s=1.9, page_s=0.5)
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ QUICK = Cost(start_s=2.0, page_s=0.5)
     [
         (1000.0, 2, 1, Rounds(MOST_ROUNDS, 4)),
         (39.0, 2, 1, Rounds(4, 4)),
-        (38.0, 2, 1, Rounds(5, 2)),
+        (37.0, 2, 1, Rounds(5, 2)),
         (25.0, 2, 1, Rounds(4, 1)),
         (12.0, 2, 1, Rounds(2, 1)),
         (5.0, 2, 1, Rounds(0, 0)),
@@ -21,7 +21,7 @@ def test_rounds_come_before_pages_and_fit_with_a_fifth_to_spare(
     left_s: float, sides: int, block: int, planned: Rounds
 ) -> None:
     assert plan_rounds(left_s, [QUICK] * sides, block) == planned
-    assert planned.rounds * sides * (2.0 + 0.5 * planned.pages) * 1.2 <= left_s
+    assert planned.rounds * sides * (QUICK.start_s + QUICK.page_s * planned.pages) * 1.2 <= left_s
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,16 @@ def test_rounds_come_before_pages_and_fit_with_a_fifth_to_spare(
         (1000.0, Rounds(3, 1), Rounds(5, 4)),
         (1000.0, Rounds(8, 4), Rounds(0, 0)),
         (12.0, Rounds(3, 1), Rounds(1, 4)),
-        (7.0, Rounds(3, 1), Rounds(1, 1)),
-        (7.0, Rounds(3, 2), Rounds(0, 0)),
+        (6.5, Rounds(3, 1), Rounds(1, 1)),
+        (6.5, Rounds(3, 2), Rounds(0, 0)),
     ],
 )
 def test_rounds_that_are_done_count_and_none_is_shorter(left_s: float, done: Rounds, planned: Rounds) -> None:
     assert plan_rounds(left_s, [QUICK] * 2, 1, done) == planned
+
+
+def test_where_starting_takes_most_of_a_round_it_has_all_its_pages() -> None:
+    assert plan_rounds(60.0, [Cost(start_s=10.0, page_s=0.5)] * 2, 1) == Rounds(2, 4)
 
 
 def test_a_second_look_adds_to_the_first() -> None:
