@@ -16,7 +16,7 @@ from harness.phases import probes
 from harness.phases.applies import unmet, variant_of
 from harness.phases.ladder import Ladder, Rung
 from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, enough_s, plan_rounds
-from harness.phases.values import Quantity, RungResult, RungVerdict, verdict
+from harness.phases.values import Quantity, RungResult, RungVerdict, is_open, verdict
 from harness.search.calibration import calibrated_on
 from harness.space import Space
 from harness.values import Comparison, Failure, FailureKind, Measurement, Round, Variant
@@ -96,16 +96,18 @@ class Climb:
     _costs: dict[Variant, Cost] = field(default_factory=dict)
     _standing: dict[tuple[str, str], Variant] = field(default_factory=dict)
     _last: dict[str, str] = field(default_factory=dict)
+    _end_s: float = 0.0
 
     def run(self) -> Iterator[RungResult]:
         """Each rung as it is done. A rung that fails is a result, and the next one stands on the last that worked.
 
         What is left of the budget is divided evenly among the rungs that are left to measure, but none is given
         too little for an interval; once it is spent, the others are inconclusive. What the last rung leaves over goes
-        to those for which their share was too short: each comes again with what all of its rounds say.
+        to those whose verdict is inconclusive or a close call: each comes again with what all of its rounds say.
         """
-        end_s = time.perf_counter() + self.budget_s
-        doubtful: list[_Look] = []
+        self._end_s = time.perf_counter() + self.budget_s
+        unknown: list[_Look] = []
+        close: list[_Look] = []
         for number, rung in enumerate(self.ladder.rungs):
             known = self.earlier.get(rung.id)
             place = self._place(rung, known)
@@ -116,22 +118,25 @@ class Climb:
                 result = known
             else:
                 left = sum(self._is_to_measure(item) for item in self.ladder.rungs[number:])
-                left_s = end_s - time.perf_counter()
-                share_s = min(left_s, max(left_s / max(1, left), self._enough_s(place)))
+                share_s = max(self._left_s() / max(1, left), self._enough_s(place))
                 look = self._look(place, self.bench.folder / f"{number:02d}-{rung.id}")
                 result = self._measured(look, share_s)
-                if result.verdict is RungVerdict.INCONCLUSIVE and result.failure is None:
-                    doubtful.append(look)
+                if result.failure is None and is_open(result):
+                    (unknown if result.verdict is RungVerdict.INCONCLUSIVE else close).append(look)
             if result.failure is None:
                 self._standing[place.variant.engine, rung.id] = place.variant
                 self._last[place.variant.engine] = rung.id
             yield result
-        yield from self._again(doubtful, end_s)
+        yield from self._again(unknown)
+        yield from self._again(close)
 
-    def _again(self, doubtful: Sequence[_Look], end_s: float) -> Iterator[RungResult]:
-        """Those of the looks for which there is time until `end_s`, by their earlier rounds and as many more."""
-        for number, look in enumerate(doubtful):
-            share_s = (end_s - time.perf_counter()) / (len(doubtful) - number)
+    def _left_s(self) -> float:
+        return self._end_s - time.perf_counter()
+
+    def _again(self, looks: Sequence[_Look]) -> Iterator[RungResult]:
+        """Those for which there is time, by their earlier rounds and as many more."""
+        for number, look in enumerate(looks):
+            share_s = self._left_s() / (len(looks) - number)
             if not look.is_begun and share_s < self._enough_s(look.place):
                 continue
             look.most_rounds += MOST_ROUNDS
@@ -259,7 +264,8 @@ class Climb:
         return outcome
 
     def _measured(self, look: _Look, share_s: float) -> RungResult:
-        """The rung after `share_s` seconds more."""
+        """The rung after `share_s` seconds more, or what is left of the budget."""
+        share_s = min(share_s, self._left_s())
         end_s = time.perf_counter() + share_s
         if share_s <= 0:
             return replace(look.result, reason="The budget was spent before this rung.")
@@ -273,6 +279,8 @@ class Climb:
                 stage_ms=_stage_ms(outcome),
                 cold_start_s=outcome.cold_start_s,
             )
+            # What it costs is known only now.
+            end_s = min(self._end_s, max(end_s, time.perf_counter() + self._enough_s(look.place)))
         bench, sides = replace(self.bench, folder=look.folder), look.place.sides
         try:
             while (plan := self._plan(look, end_s)).rounds:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from harness.stats import SAME_WITHIN
 from harness.values import Comparison, Failure, Interval, Variant
 
 HARM = 0.002
 """CER increase over the previous rung, as a ratio, that no gain in speed makes up for."""
-WORTH = 1.1
+NOTICEABLE = 1.05
+"""The least change of speed that a verdict is about: less is not worth a setting."""
+_SAME_WITHIN = 1.1
 """What is surely nearer to the previous rung than this, either way, is no gain."""
-_NOTICEABLE = math.exp(SAME_WITHIN)
 
 
 class Quantity(StrEnum):
@@ -91,8 +91,8 @@ def verdict(gain: Interval, cer_increase: Interval, claimed: float | None) -> Ru
     """The verdict on a measured rung, by 95 % intervals against the previous rung; `claimed` is the least gain.
 
     harmful       CER rises by more than 0.2 points for sure (lower bound), however fast
-    worse         surely slower, and by more than 3 %
-    holds         surely faster, by more than 3 %, and the claimed gain is not ruled out
+    worse         surely slower, and by more than 5 %
+    holds         surely faster, by more than 5 %, and the claimed gain is not ruled out
     smaller       likewise, and by less than was claimed
     none          surely within 10 % of the previous rung, faster or slower
     inconclusive  anything else, such as no interval at all
@@ -101,9 +101,20 @@ def verdict(gain: Interval, cer_increase: Interval, claimed: float | None) -> Ru
         return RungVerdict.HARMFUL
     if not (math.isfinite(gain.high) and gain.low > 0):
         return RungVerdict.INCONCLUSIVE
-    if gain.high < 1 and gain.value < 1 / _NOTICEABLE:
+    if gain.high < 1 and gain.value < 1 / NOTICEABLE:
         return RungVerdict.WORSE
-    if gain.low > 1 and gain.value > _NOTICEABLE:
+    if gain.low > 1 and gain.value > NOTICEABLE:
         return RungVerdict.HOLDS if claimed is None or gain.high >= claimed else RungVerdict.SMALLER
-    is_same = gain.low > 1 / WORTH and gain.high < WORTH
+    is_same = gain.low > 1 / _SAME_WITHIN and gain.high < _SAME_WITHIN
     return RungVerdict.NONE if is_same else RungVerdict.INCONCLUSIVE
+
+
+def is_open(result: RungResult) -> bool:
+    """Whether more rounds might give another verdict: an edge between two lies within its interval."""
+    if result.verdict is RungVerdict.INCONCLUSIVE:
+        return True
+    if result.verdict is RungVerdict.HARMFUL or result.gain is None:
+        return False
+    edges = (1 / NOTICEABLE, NOTICEABLE, *(result.claimed or ())[:1])
+    interval = result.gain.speedup
+    return any(interval.low < edge < interval.high for edge in edges)

@@ -15,12 +15,12 @@ from harness.phases.values import RungResult, RungVerdict
 from harness.values import Comparison, Interval, Round, Variant, Verdict
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
-RUNGS = ("first", "noisy", "last")
+RUNGS = ("first", "close", "noisy", "last")
 
 
 @dataclass(slots=True)
 class Rehearsal(Climb):
-    """A climb whose rungs take no time; the first look at `noisy` is too short."""
+    """A climb whose rungs take no time; the first look at `noisy` is too short, and `close` is a close call."""
 
     sees_more: bool = True
     """Whether the second look gives an interval."""
@@ -45,7 +45,7 @@ class Rehearsal(Climb):
             place.previous,
             place.variant,
             (0.1, 0.1),
-            Interval(1.1, 1.05, 1.15),
+            Interval(1.1, 1.02 if place.rung.id == "close" else 1.06, 1.15),
             Verdict.FASTER,
             UNKNOWN,
             UNKNOWN,
@@ -66,17 +66,21 @@ def climbed(
     return climb, list(climb.run())
 
 
-def test_what_is_left_over_goes_to_the_rung_that_was_too_noisy_for_its_share(tmp_path: Path) -> None:
+def test_what_is_left_over_goes_to_the_rung_that_was_too_noisy_and_then_to_the_close_call(
+    tmp_path: Path,
+) -> None:
     climb, found = climbed(tmp_path, 60.0)
     assert [(result.id, result.verdict.value) for result in found] == [
         ("first", "holds"),
+        ("close", "holds"),
         ("noisy", "inconclusive"),
         ("last", "holds"),
         ("noisy", "holds"),
+        ("close", "holds"),
     ]
     shares = [share_s for _, share_s in climb.looks]
-    assert shares[1] == pytest.approx(30.0, abs=1)
-    assert shares[3] == pytest.approx(60.0, abs=1)
+    assert shares[2] == pytest.approx(30.0, abs=1)
+    assert shares[4] == pytest.approx(60.0, abs=1)
 
 
 def test_a_second_look_that_is_the_first_is_not_taken_where_it_is_too_short_for_an_interval(
@@ -88,5 +92,5 @@ def test_a_second_look_that_is_the_first_is_not_taken_where_it_is_too_short_for_
 
 def test_a_second_look_that_adds_no_round_leaves_what_the_first_gave(tmp_path: Path) -> None:
     climb, found = climbed(tmp_path, 60.0, sees_more=False)
-    assert len(climb.looks) == 4
+    assert len(climb.looks) == 6
     assert [result.id for result in found] == list(RUNGS)

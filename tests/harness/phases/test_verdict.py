@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 
-from harness.phases.values import RungVerdict, verdict
-from harness.values import Interval
+from harness.phases.values import RungResult, RungVerdict, is_open, verdict
+from harness.values import Comparison, Interval, Variant, Verdict
 
+A, B = (Variant("scripted", "cpu", {"page_ms": ms}) for ms in (80, 40))
 NO_HARM = Interval(0.0, -0.001, 0.001)
 
 
@@ -13,7 +15,10 @@ NO_HARM = Interval(0.0, -0.001, 0.001)
     [
         (1.1, 1.3, 1.2, "holds"),
         (1.3, 1.5, 1.2, "holds"),
-        (1.02, 1.06, None, "holds"),
+        (1.02, 1.10, None, "holds"),
+        (1.02, 1.06, None, "none"),
+        (0.9, 1.0, None, "inconclusive"),
+        (0.87, 0.99, None, "worse"),
         (1.05, 1.15, 1.2, "smaller"),
         (0.98, 1.02, 1.2, "none"),
         (0.98, 1.02, None, "none"),
@@ -46,3 +51,25 @@ def test_harm_outweighs_speed_and_must_be_sure() -> None:
 def test_without_ground_truth_only_speed_counts() -> None:
     unknown = Interval(math.nan, math.nan, math.nan)
     assert verdict(Interval(3.0, 2.5, 3.5), unknown, 2.0) is RungVerdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "claimed", "is_close"),
+    [
+        (1.06, 1.3, None, False),
+        (1.06, 1.3, 1.2, True),
+        (1.02, 1.3, None, True),
+        (0.96, 1.04, 1.2, False),
+        (0.94, 1.04, None, True),
+        (0.7, 0.9, None, False),
+    ],
+)
+def test_a_verdict_is_a_close_call_where_its_interval_holds_an_edge(
+    low: float, high: float, claimed: float | None, is_close: bool
+) -> None:
+    speedup = Interval(math.sqrt(low * high), low, high)
+    gain = Comparison(A, B, (), speedup, Verdict.INCONCLUSIVE, NO_HARM, NO_HARM, NO_HARM, pages=8)
+    of = verdict(speedup, NO_HARM, claimed)
+    result = RungResult("x", "x", "", of, claimed=(claimed, 2.0) if claimed else None, gain=gain)
+    assert is_open(result) is is_close
+    assert not is_open(replace(result, verdict=RungVerdict.HARMFUL))
