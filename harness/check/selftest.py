@@ -15,27 +15,40 @@ SLOWDOWN_PCT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class SelfTest:
-    """Speed verdicts of unchanged and of slowed sides, with the seconds that each cost."""
+class Canary:
+    """One comparison of a variant with itself, slowed or not."""
 
-    unchanged: tuple[Outcome, ...]
-    slowed: tuple[Outcome, ...]
-    seconds: tuple[float, ...]
+    slowdown_pct: int
+    """0 where nothing was changed."""
+    speed: Outcome
+    rounds: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Comparisons of both kinds, in the order in which they were made."""
+
+    canaries: tuple[Canary, ...]
+
+    def outcomes(self, slowdown_pct: int) -> list[Outcome]:
+        """Verdicts on speed where the current side was slowed by so much."""
+        return [canary.speed for canary in self.canaries if canary.slowdown_pct == slowdown_pct]
 
     @property
     def false_verdicts(self) -> int:
         """Unchanged sides that were called regressions."""
-        return self.unchanged.count(Outcome.REGRESSION)
+        return self.outcomes(0).count(Outcome.REGRESSION)
 
     @property
     def caught(self) -> int:
         """Slowed sides that were called regressions."""
-        return self.slowed.count(Outcome.REGRESSION)
+        return self.outcomes(SLOWDOWN_PCT).count(Outcome.REGRESSION)
 
     @property
     def missed(self) -> int:
         """Slowed sides that were passed."""
-        return self.slowed.count(Outcome.PASS)
+        return self.outcomes(SLOWDOWN_PCT).count(Outcome.PASS)
 
 
 def self_test(
@@ -46,19 +59,17 @@ def self_test(
     Raises UserError where the variant cannot be measured.
     """
     began = time.perf_counter()
-    outcomes: tuple[list[Outcome], list[Outcome]] = ([], [])
-    costs: list[float] = []
-    while len(costs) < 2 or time.perf_counter() - began + max(costs) < budget_s:
-        number = len(costs)
-        kind = number % 2
-        progress(f"comparison {number + 1}: {'slowed' if kind else 'unchanged'}")
-        current = with_settings(variant, slowdown_pct=SLOWDOWN_PCT * kind)
+    found: list[Canary] = []
+    while len(found) < 2 or time.perf_counter() - began + max(canary.seconds for canary in found) < budget_s:
+        number = len(found)
+        slowdown_pct = SLOWDOWN_PCT * (number % 2)
+        progress(f"comparison {number + 1}: {'slowed' if slowdown_pct else 'unchanged'}")
+        current = with_settings(variant, slowdown_pct=slowdown_pct)
         side = Side(variant, Build("this build"))
         run = replace(bench, seed=bench.seed + number, folder=bench.folder / f"{number:04d}")
         left_s = budget_s - (time.perf_counter() - began)
         gated = gate(run, side, Side(current, side.build), Tolerances(), budget_s=left_s / max(1, 2 - number))
         if gated.failure:
             raise UserError(f"the self-test cannot measure {variant.engine}: {gated.failure}")
-        outcomes[kind].append(gated.speed)
-        costs.append(gated.seconds)
-    return SelfTest(tuple(outcomes[0]), tuple(outcomes[1]), tuple(costs))
+        found.append(Canary(slowdown_pct, gated.speed, gated.rounds, gated.seconds))
+    return SelfTest(tuple(found))

@@ -3,9 +3,11 @@
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import binomtest
 
 from engines.interface import Machine
 from harness.check.selftest import SLOWDOWN_PCT, self_test
@@ -24,22 +26,31 @@ def doctor_self_test(
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("self-test") as status:
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         found = self_test(bench, base, budget_s=budget_s, progress=status.update)
-    median_s, p95_s = (float(np.quantile(found.seconds, share)) for share in (0.5, 0.95))
+    seconds = [canary.seconds for canary in found.canaries]
+    median_s, p95_s = (float(np.quantile(seconds, share)) for share in (0.5, 0.95))
+    unchanged, slowed = found.outcomes(0), found.outcomes(SLOWDOWN_PCT)
     document = {
         "engine": base.engine,
         "slowdown_pct": SLOWDOWN_PCT,
-        "unchanged": {"comparisons": len(found.unchanged), "false_verdicts": found.false_verdicts},
-        "slowed": {"comparisons": len(found.slowed), "caught": found.caught, "missed": found.missed},
-        "inconclusive": (found.unchanged + found.slowed).count(Outcome.INCONCLUSIVE),
+        "unchanged": {"comparisons": len(unchanged), "false_verdicts": found.false_verdicts},
+        "slowed": {"comparisons": len(slowed), "caught": found.caught, "missed": found.missed},
+        "inconclusive": (unchanged + slowed).count(Outcome.INCONCLUSIVE),
         "verdict_s": {"p50": median_s, "p95": p95_s},
+        "comparisons": [asdict(canary) for canary in found.canaries],
     }
     if as_json:
         print_json(document)
     else:
         sys.stdout.write(
-            f"unchanged: {found.false_verdicts} of {len(found.unchanged)} called a regression\n"
-            f"slowed by {SLOWDOWN_PCT} %: {found.caught} of {len(found.slowed)} caught, {found.missed} passed\n"
+            f"unchanged: {_of(found.false_verdicts, len(unchanged))} called a regression\n"
+            f"slowed by {SLOWDOWN_PCT} %: {_of(found.caught, len(slowed))} caught, {found.missed} passed\n"
             f"inconclusive: {document['inconclusive']}\n"
             f"a verdict takes {median_s:.0f} s (median), {p95_s:.0f} s (95th percentile)\n"
         )
     return 0
+
+
+def _of(count: int, comparisons: int) -> str:
+    """So many of all, with what that says of the next: a rate of few comparisons is known to no one."""
+    chance = binomtest(count, comparisons).proportion_ci()
+    return f"{count} of {comparisons} ({100 * chance.low:.0f} to {100 * chance.high:.0f} %)"

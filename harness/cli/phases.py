@@ -210,7 +210,10 @@ def line(rung: RungResult) -> str:
     engine = rung.variant.engine if rung.variant else ""
     of = "" if rung.quantity is Quantity.THROUGHPUT else f" in {rung.quantity}"
     total = f", {rung.total.speedup.value:.2f}x of the baseline" if rung.total else ""
-    return f"{head} {gain.value:.2f}x{interval}{of}{total}{accuracy} on {engine} [dim]{escape(claim)}[/]"
+    close = " [yellow]a close call[/]" if rung.is_close_call else ""
+    return (
+        f"{head} {gain.value:.2f}x{interval}{of}{total}{accuracy} on {engine} [dim]{escape(claim)}[/]{close}"
+    )
 
 
 def document(result: LadderResult) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from harness.phases import probes
 from harness.phases.applies import unmet, variant_of
 from harness.phases.ladder import Ladder, Rung
 from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, enough_s, plan_rounds
-from harness.phases.values import Quantity, RungResult, RungVerdict, is_open, verdict
+from harness.phases.values import Quantity, RungResult, RungVerdict, verdict
 from harness.search.calibration import calibrated_on
 from harness.space import Space
 from harness.values import Comparison, Failure, FailureKind, Measurement, Round, Variant
@@ -60,7 +60,10 @@ class _Place:
 
 @dataclass(slots=True)
 class _Look:
-    """A rung that is being measured: what its pages alone gave, and its rounds so far."""
+    """A rung that is being measured: what its pages alone gave, and its rounds so far.
+
+    Rungs with the same sides share the rounds.
+    """
 
     place: _Place
     folder: Path
@@ -96,6 +99,8 @@ class Climb:
     _costs: dict[Variant, Cost] = field(default_factory=dict)
     _standing: dict[tuple[str, str], Variant] = field(default_factory=dict)
     _last: dict[str, str] = field(default_factory=dict)
+    _looks: dict[tuple[Variant, ...], _Look] = field(default_factory=dict)
+    """By the sides."""
     _end_s: float = 0.0
 
     def run(self) -> Iterator[RungResult]:
@@ -121,8 +126,10 @@ class Climb:
                 share_s = max(self._left_s() / max(1, left), self._enough_s(place))
                 look = self._look(place, self.bench.folder / f"{number:02d}-{rung.id}")
                 result = self._measured(look, share_s)
-                if result.failure is None and is_open(result):
-                    (unknown if result.verdict is RungVerdict.INCONCLUSIVE else close).append(look)
+                if result.verdict is RungVerdict.INCONCLUSIVE and result.failure is None:
+                    unknown.append(look)
+                elif result.is_close_call:
+                    close.append(look)
             if result.failure is None:
                 self._standing[place.variant.engine, rung.id] = place.variant
                 self._last[place.variant.engine] = rung.id
@@ -142,14 +149,24 @@ class Climb:
             look.most_rounds += MOST_ROUNDS
             rounds = len(look.rounds)
             result = self._measured(look, share_s)
-            if len(look.rounds) > rounds and result.gain is not None:
+            if result.failure is not None or (result.gain is not None and len(look.rounds) > rounds):
                 yield result
 
     def _look(self, place: _Place, folder: Path) -> _Look:
+        """A look that goes on with the rounds of an earlier rung where that has the same sides."""
         result = replace(
             _unmeasured(place.rung, RungVerdict.INCONCLUSIVE, ""), variant=place.variant, previous=place.under
         )
-        return _Look(place, folder, Deck(len(self.bench.pages), self.bench.seed), result)
+        same = self._looks.get(place.sides)
+        if same and same.is_begun:
+            alone = same.result
+            result = replace(
+                result, counters=alone.counters, stage_ms=alone.stage_ms, cold_start_s=alone.cold_start_s
+            )
+            return replace(same, place=place, result=result)
+        look = _Look(place, folder, Deck(len(self.bench.pages), self.bench.seed), result)
+        self._looks[place.sides] = look
+        return look
 
     def _is_to_measure(self, rung: Rung) -> bool:
         known = self.earlier.get(rung.id)

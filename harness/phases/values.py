@@ -64,6 +64,15 @@ class RungResult:
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     cold_start_s: float | None = None
 
+    @property
+    def is_close_call(self) -> bool:
+        """Whether the interval of the gain holds an edge to another verdict, which another run may give."""
+        if self.gain is None or self.verdict in (RungVerdict.HARMFUL, RungVerdict.INCONCLUSIVE):
+            return False
+        edges = (1 / NOTICEABLE, NOTICEABLE, *(self.claimed or ())[:1])
+        interval = self.gain.speedup
+        return any(interval.low < edge < interval.high for edge in edges)
+
 
 @dataclass(frozen=True, slots=True)
 class LadderResult:
@@ -107,14 +116,3 @@ def verdict(gain: Interval, cer_increase: Interval, claimed: float | None) -> Ru
         return RungVerdict.HOLDS if claimed is None or gain.high >= claimed else RungVerdict.SMALLER
     is_same = gain.low > 1 / _SAME_WITHIN and gain.high < _SAME_WITHIN
     return RungVerdict.NONE if is_same else RungVerdict.INCONCLUSIVE
-
-
-def is_open(result: RungResult) -> bool:
-    """Whether more rounds might give another verdict: an edge between two lies within its interval."""
-    if result.verdict is RungVerdict.INCONCLUSIVE:
-        return True
-    if result.verdict is RungVerdict.HARMFUL or result.gain is None:
-        return False
-    edges = (1 / NOTICEABLE, NOTICEABLE, *(result.claimed or ())[:1])
-    interval = result.gain.speedup
-    return any(interval.low < edge < interval.high for edge in edges)

@@ -83,7 +83,8 @@ def _row(rung: RungResult) -> Row:
             if gain.a.settings.get(knob) != setting
         ]
         of = "" if rung.quantity is Quantity.THROUGHPUT else f"Of the {rung.quantity}. "
-        why = f"{of}{', '.join(changes) or 'as it is'} (on {rung.previous}). {why}".strip()
+        close = "A close call: another run may say otherwise. " if rung.is_close_call else ""
+        why = f"{close}{of}{', '.join(changes) or 'as it is'} (on {rung.previous}). {why}".strip()
     measured = (
         factor(gain.speedup.value) if gain else DASH,
         ratio_range(gain.speedup) if gain else DASH,

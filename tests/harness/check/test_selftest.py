@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engines.interface import Setting
-from harness.check.selftest import SelfTest, self_test
+from harness.check.selftest import Canary, SelfTest, self_test
 from harness.check.verdicts import Outcome
 from harness.errors import UserError
 from harness.machine import detect
@@ -28,7 +28,8 @@ def bench(folder: Path) -> Bench:
 
 
 def test_verdicts_are_wrong_in_two_ways() -> None:
-    found = SelfTest((PASS, REGRESSION, PASS), (PASS, REGRESSION, INCONCLUSIVE, PASS, REGRESSION), (1.0,) * 8)
+    outcomes = {0: (PASS, REGRESSION, PASS), 5: (PASS, REGRESSION, INCONCLUSIVE, PASS, REGRESSION)}
+    found = SelfTest(tuple(Canary(pct, out, 8, 1.0) for pct, every in outcomes.items() for out in every))
     assert found.false_verdicts == 1
     assert found.caught == 2
     assert found.missed == 2
@@ -39,7 +40,7 @@ def test_a_spent_budget_still_measures_one_of_each_kind_and_gets_neither_wrong(
 ) -> None:
     said: list[str] = []
     found = self_test(bench(tmp_path), variant(), budget_s=1, progress=said.append)
-    assert (len(found.unchanged), len(found.slowed), len(found.seconds)) == (1, 1, 2)
+    assert [canary.slowdown_pct for canary in found.canaries] == [0, 5]
     assert (found.false_verdicts, found.missed) == (0, 0)
     assert said == ["comparison 1: unchanged", "comparison 2: slowed"]
 

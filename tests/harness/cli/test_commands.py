@@ -161,6 +161,16 @@ def test_the_doctor_says_of_each_knob_what_it_changed(pages: Path) -> None:
     assert "not tested: " in spoken.stdout
 
 
+def test_the_doctor_says_how_often_the_gate_errs_and_how_sure_that_is(pages: Path) -> None:
+    done = tune("doctor", "--self-test", *ENGINE, "--data", pages, "--budget", "1s", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [canary["slowdown_pct"] for canary in found["comparisons"]] == [0, 5]
+    assert found["unchanged"]["comparisons"] == found["slowed"]["comparisons"] == 1
+    spoken = tune("doctor", "--self-test", *ENGINE, "--data", pages, "--budget", "1s")
+    assert re.search(r"^unchanged: 0 of 1 \(0 to 98 %\) called a regression$", spoken.stdout, re.MULTILINE)
+
+
 def test_engines_data_and_doctor_answer_in_json() -> None:
     for command, key in (("engines", "engines"), ("data", "data"), ("doctor", "machine")):
         done = tune(command, "--json")

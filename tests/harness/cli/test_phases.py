@@ -1,8 +1,13 @@
 """`tune phases` as a user types it, on an engine that fails as it is told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from harness.cli.phases import line
+from harness.phases.values import RungResult, RungVerdict
+from harness.values import Comparison, Interval, Variant, Verdict
+from reports.sections.ladder import _row
 from tests.harness.cli.test_commands import tune
 from tests.pages import page_set
 
@@ -13,6 +18,7 @@ baseline: {scripted: {page_ms: 60}}
 rungs:
   - {id: gone, technique: "of another engine", settings: {absent: {x: 1}}}
   - {id: quick, technique: "faster <b>", claim: {gain: [1.2, 1.4]}, settings: {scripted: {page_ms: 20}}}
+  - {id: same, technique: "faster again", beside: baseline, settings: {scripted: {page_ms: 20}}}
   - {id: broken, technique: "dies", settings: {scripted: {fault: segfault}}}
   - {id: garbled, technique: "ruins the text", settings: {scripted: {garbled_pct: 20}}}
   - {id: slow, technique: "slower", beside: quick, settings: {scripted: {page_ms: 60}}}
@@ -37,6 +43,7 @@ def test_a_ladder_gives_every_rung_a_verdict_and_goes_on_after_a_crash(tmp_path:
     assert {name: rung["verdict"] for name, rung in rungs.items()} == {
         "gone": "cannot apply",
         "quick": "holds",
+        "same": "holds",
         "broken": "failed",
         "garbled": "harmful to accuracy",
         "slow": "worse",
@@ -50,7 +57,9 @@ def test_a_ladder_gives_every_rung_a_verdict_and_goes_on_after_a_crash(tmp_path:
     assert len(rungs["started"]["gain"]["log_ratios"]) >= 2
     assert "absent" in rungs["gone"]["reason"]
     assert rungs["broken"]["failure"]["kind"] == "crash"
-    assert rungs["garbled"]["previous"] == "quick"
+    assert rungs["garbled"]["previous"] == "same"
+    quick, same = (rungs[name]["gain"]["log_ratios"] for name in ("quick", "same"))
+    assert all(a == b for a, b in zip(quick, same, strict=False))  # measured once
     assert rungs["garbled"]["total"]["speedup"]["low"] > 1
     page = (out / "report.html").read_text()
     assert "faster &lt;b&gt;" in page
@@ -115,3 +124,13 @@ def test_a_ladder_goes_on_where_it_was_left(tmp_path: Path) -> None:
     other = tune(*arguments, "--resume", "--seed", "1")
     assert other.returncode == 2
     assert "cannot be resumed: its" in other.stderr
+
+
+def test_a_close_call_is_said_to_be_one_on_the_terminal_and_in_the_report() -> None:
+    a, b = (Variant("scripted", "cpu", {"page_ms": ms}) for ms in (80, 40))
+    same = Interval(0.0, 0.0, 0.0)
+    gain = Comparison(a, b, (), Interval(1.3, 1.2, 1.4), Verdict.FASTER, same, same, same, pages=8)
+    clear = RungResult("x", "x", "", RungVerdict.HOLDS, variant=b, gain=gain)
+    close = replace(clear, gain=replace(gain, speedup=Interval(1.1, 1.01, 1.2)))
+    assert [" a close call" in line(rung).replace("[yellow]", "") for rung in (clear, close)] == [False, True]
+    assert [_row(rung).cells[-1].startswith("A close call") for rung in (clear, close)] == [False, True]

@@ -12,7 +12,7 @@ from harness.measure import Bench
 from harness.phases.climb import Climb, _Look, _Place
 from harness.phases.ladder import Ladder, Rung
 from harness.phases.values import RungResult, RungVerdict
-from harness.values import Comparison, Interval, Round, Variant, Verdict
+from harness.values import Comparison, Failure, FailureKind, Interval, Round, Variant, Verdict
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 RUNGS = ("first", "close", "noisy", "last")
@@ -23,7 +23,9 @@ class Rehearsal(Climb):
     """A climb whose rungs take no time; the first look at `noisy` is too short, and `close` is a close call."""
 
     sees_more: bool = True
-    """Whether the second look gives an interval."""
+    """Whether the second look adds a round."""
+    breaks: bool = False
+    """Whether the second look ends in a failure."""
     looks: list[tuple[str, float]] = field(default_factory=list)
 
     def _place(self, rung: Rung, known: RungResult | None) -> _Place | str:
@@ -53,16 +55,19 @@ class Rehearsal(Climb):
             pages=8,
         )
         kind = RungVerdict.INCONCLUSIVE if doubtful else RungVerdict.HOLDS
+        if self.breaks and not is_first_look:
+            crash = Failure(FailureKind.CRASH, "read", "died")
+            return replace(look.result, verdict=RungVerdict.FAILED, failure=crash)
         return replace(look.result, verdict=kind, gain=gain, cold_start_s=1.0)
 
 
 def climbed(
-    tmp_path: Path, budget_s: float, *, sees_more: bool = True
+    tmp_path: Path, budget_s: float, *, sees_more: bool = True, breaks: bool = False
 ) -> tuple[Rehearsal, Sequence[RungResult]]:
     rungs = tuple(Rung(id=name, technique=name, settings={"scripted": {"page_ms": 40}}) for name in RUNGS)
     ladder = Ladder(ladder="x", engines=("scripted",), rungs=rungs)
     bench = Bench((), (), tmp_path, Machine("x", 2, 1024))
-    climb = Rehearsal(ladder, bench, "cpu", budget_s, sees_more=sees_more)
+    climb = Rehearsal(ladder, bench, "cpu", budget_s, sees_more=sees_more, breaks=breaks)
     return climb, list(climb.run())
 
 
@@ -94,3 +99,11 @@ def test_a_second_look_that_adds_no_round_leaves_what_the_first_gave(tmp_path: P
     climb, found = climbed(tmp_path, 60.0, sees_more=False)
     assert len(climb.looks) == 6
     assert [result.id for result in found] == list(RUNGS)
+
+
+def test_a_rung_that_breaks_at_the_second_look_is_said_to(tmp_path: Path) -> None:
+    _, found = climbed(tmp_path, 60.0, breaks=True)
+    assert [(result.id, result.verdict.value) for result in found[len(RUNGS) :]] == [
+        ("noisy", "failed"),
+        ("close", "failed"),
+    ]

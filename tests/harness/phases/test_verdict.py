@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.phases.values import RungResult, RungVerdict, is_open, verdict
+from harness.phases.values import RungResult, RungVerdict, verdict
 from harness.values import Comparison, Interval, Variant, Verdict
 
 A, B = (Variant("scripted", "cpu", {"page_ms": ms}) for ms in (80, 40))
@@ -71,5 +71,5 @@ def test_a_verdict_is_a_close_call_where_its_interval_holds_an_edge(
     gain = Comparison(A, B, (), speedup, Verdict.INCONCLUSIVE, NO_HARM, NO_HARM, NO_HARM, pages=8)
     of = verdict(speedup, NO_HARM, claimed)
     result = RungResult("x", "x", "", of, claimed=(claimed, 2.0) if claimed else None, gain=gain)
-    assert is_open(result) is is_close
-    assert not is_open(replace(result, verdict=RungVerdict.HARMFUL))
+    assert result.is_close_call is is_close
+    assert not replace(result, verdict=RungVerdict.HARMFUL).is_close_call
