@@ -13,11 +13,15 @@ _UNMEASURED = (RungVerdict.FAILED, RungVerdict.NOT_APPLICABLE)
 
 
 def answer(ladder: LadderResult, _name: str) -> Sequence[Block]:
-    """How many claims hold here, and how high the ladder reaches."""
+    """How many claims hold here, and how high the ladder reaches without harm to accuracy."""
     verdicts = [rung.verdict for rung in ladder.rungs]
     holds, measured = verdicts.count(RungVerdict.HOLDS), sum(rung.gain is not None for rung in ladder.rungs)
     best = max(
-        (rung for rung in _by_throughput(ladder) if rung.total and rung.total.speedup.low > 0),
+        (
+            rung
+            for rung in _by_throughput(ladder)
+            if rung.total and rung.total.speedup.low > 0 and rung.verdict is not RungVerdict.HARMFUL
+        ),
         key=lambda rung: rung.total.speedup.low if rung.total else 0.0,
         default=None,
     )
@@ -64,8 +68,8 @@ def _by_throughput(ladder: LadderResult) -> list[RungResult]:
 def rungs(ladder: LadderResult, _name: str) -> Sequence[Block]:
     """Every rung, claimed beside measured."""
     columns = [
-        *(text("rung"), long("technique"), text("engine"), text("verdict"), text("claimed")),
-        *(num("gain"), num("interval"), num("against baseline"), num("CER, points"), num("interval")),
+        *(text("rung"), text("technique"), text("engine"), text("verdict"), text("claimed")),
+        *(text("gain"), text("against baseline"), text("CER, points")),
         long("what was set, or why not measured"),
     ]
     return [
@@ -82,21 +86,19 @@ def _row(rung: RungResult) -> Row:
             for knob, setting in rung.variant.settings.items()
             if gain.a.settings.get(knob) != setting
         ]
-        of = "" if rung.quantity is Quantity.THROUGHPUT else f"Of the {rung.quantity}. "
-        close = "A close call: another run may say otherwise. " if rung.is_close_call else ""
-        why = f"{close}{of}{', '.join(changes) or 'as it is'} (on {rung.previous}). {why}".strip()
+        of = "" if rung.quantity is Quantity.THROUGHPUT else f"Of the {rung.quantity}: "
+        why = f"{of}{', '.join(changes) or 'as it is'} (on {rung.previous}). {why}".strip()
     measured = (
-        factor(gain.speedup.value) if gain else DASH,
-        ratio_range(gain.speedup) if gain else DASH,
+        f"{factor(gain.speedup.value)} ({ratio_range(gain.speedup)})" if gain else DASH,
         f"{factor(total.speedup.value)} ({ratio_range(total.speedup)})" if total else DASH,
-        points(gain.cer_increase.value) if gain else DASH,
-        points_range(gain.cer_increase) if gain else DASH,
+        f"{points(gain.cer_increase.value)} ({points_range(gain.cer_increase)})" if gain else DASH,
     )
+    verdict = f"{rung.verdict.value}, a close call" if rung.is_close_call else rung.verdict.value
     head = (rung.id, rung.technique, rung.variant.engine if rung.variant else DASH)
     mark: Mark = (
         "failed" if rung.verdict in _UNMEASURED else "best" if rung.verdict is RungVerdict.HOLDS else ""
     )
-    return Row((*head, rung.verdict.value, rung.claim or DASH, *measured, why), mark)
+    return Row((*head, verdict, rung.claim or DASH, *measured, why), mark)
 
 
 def machine(ladder: LadderResult, _name: str) -> Sequence[Block]:
