@@ -51,6 +51,6 @@ def doctor_self_test(
 
 
 def _of(count: int, comparisons: int) -> str:
-    """So many of all, with what that says of the next: a rate of few comparisons is known to no one."""
+    """So many of all, with the 95 % interval of the rate (Clopper and Pearson)."""
     chance = binomtest(count, comparisons).proportion_ci()
     return f"{count} of {comparisons} ({100 * chance.low:.0f} to {100 * chance.high:.0f} %)"

@@ -19,7 +19,7 @@ from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, enough_s, plan_ro
 from harness.phases.values import Quantity, RungResult, RungVerdict, verdict
 from harness.search.calibration import calibrated_on
 from harness.space import Space
-from harness.values import Comparison, Failure, FailureKind, Measurement, Round, Variant
+from harness.values import Block, Comparison, Failure, FailureKind, Measurement, Round, Variant
 
 BASELINE = "baseline"
 _ALONE_PAGES = 4
@@ -73,6 +73,8 @@ class _Look:
     pages: int = 0
     """Of the last round."""
     most_rounds: int = MOST_ROUNDS
+    judged_rounds: int = 0
+    """That the last verdict is of: a rung with the same sides may have added more."""
 
     @property
     def is_begun(self) -> bool:
@@ -141,15 +143,19 @@ class Climb:
         return self._end_s - time.perf_counter()
 
     def _again(self, looks: Sequence[_Look]) -> Iterator[RungResult]:
-        """Those for which there is time, by their earlier rounds and as many more."""
+        """Those for which there is time, by their earlier rounds and as many more.
+
+        A rung is looked at twice because of what it gave, so that a false verdict is up to twice as likely there as
+        the 5 % of one look.
+        """
         for number, look in enumerate(looks):
             share_s = self._left_s() / (len(looks) - number)
             if not look.is_begun and share_s < self._enough_s(look.place):
                 continue
             look.most_rounds += MOST_ROUNDS
-            rounds = len(look.rounds)
+            judged = look.judged_rounds
             result = self._measured(look, share_s)
-            if result.failure is not None or (result.gain is not None and len(look.rounds) > rounds):
+            if result.failure is not None or look.judged_rounds > judged:
                 yield result
 
     def _look(self, place: _Place, folder: Path) -> _Look:
@@ -163,7 +169,7 @@ class Climb:
             result = replace(
                 result, counters=alone.counters, stage_ms=alone.stage_ms, cold_start_s=alone.cold_start_s
             )
-            return replace(same, place=place, result=result)
+            return replace(same, place=place, result=result, judged_rounds=0)
         look = _Look(place, folder, Deck(len(self.bench.pages), self.bench.seed), result)
         self._looks[place.sides] = look
         return look
@@ -275,9 +281,7 @@ class Climb:
             ),
         )
         if isinstance(outcome, Measurement):
-            wall_s = sum(done.wall_s for done in outcome.blocks)
-            page_s = wall_s / sum(len(done.pages) for done in outcome.blocks)
-            self._costs[variant] = Cost(outcome.cold_start_s - outcome.build_s, page_s)
+            self._costs[variant] = _cost(outcome.cold_start_s - outcome.build_s, outcome.blocks)
         return outcome
 
     def _measured(self, look: _Look, share_s: float) -> RungResult:
@@ -303,13 +307,15 @@ class Climb:
             while (plan := self._plan(look, end_s)).rounds:
                 pages, look.pages = look.deck.draw(plan.pages), plan.pages
                 look.rounds.append(interleaved_round(bench, sides, pages, len(look.rounds)))
-                self._costs.update(zip(sides, _costs(look.rounds[-1]), strict=True))
+                last = look.rounds[-1]
+                self._costs.update(zip(sides, map(_cost, last.cold_start_s, last.blocks), strict=True))
         except SideFailedError as error:
             if error.side == len(sides) - 1:
                 return _failed(look.result, error.failure)
             return replace(look.result, reason=f"What it is compared with failed: {_sentence(error.failure)}")
         if len(look.rounds) < _FEWEST_ROUNDS:
-            return replace(look.result, reason=f"{share_s:.0f} s are too short for {_FEWEST_ROUNDS} rounds.")
+            return replace(look.result, reason="Its share of the budget was too short for two rounds.")
+        look.judged_rounds = len(look.rounds)
         return _judged(look.result, bench, look.place, look.rounds)
 
     def _plan(self, look: _Look, end_s: float) -> Rounds:
@@ -340,12 +346,8 @@ def _judged(result: RungResult, bench: Bench, place: _Place, rounds: Sequence[Ro
     )
 
 
-def _costs(done: Round) -> list[Cost]:
-    """What each side of a round took."""
-    return [
-        Cost(start_s, sum(x.wall_s for x in blocks) / sum(len(x.pages) for x in blocks))
-        for start_s, blocks in zip(done.cold_start_s, done.blocks, strict=True)
-    ]
+def _cost(start_s: float, blocks: Sequence[Block]) -> Cost:
+    return Cost(start_s, sum(block.wall_s for block in blocks) / sum(len(block.pages) for block in blocks))
 
 
 def _pair(item: Round, a: int, b: int, quantity: Quantity) -> Round:

@@ -9,7 +9,7 @@ from harness.values import Comparison, Failure, Interval, Variant
 
 HARM = 0.002
 """CER increase over the previous rung, as a ratio, that no gain in speed makes up for."""
-NOTICEABLE = 1.05
+_NOTICEABLE = 1.05
 """The least change of speed that a verdict is about: less is not worth a setting."""
 _SAME_WITHIN = 1.1
 """What is surely nearer to the previous rung than this, either way, is no gain."""
@@ -69,7 +69,7 @@ class RungResult:
         """Whether the interval of the gain holds an edge to another verdict, which another run may give."""
         if self.gain is None or self.verdict in (RungVerdict.HARMFUL, RungVerdict.INCONCLUSIVE):
             return False
-        edges = (1 / NOTICEABLE, NOTICEABLE, *(self.claimed or ())[:1])
+        edges = (1 / _NOTICEABLE, _NOTICEABLE, *(self.claimed or ())[:1])
         interval = self.gain.speedup
         return any(interval.low < edge < interval.high for edge in edges)
 
@@ -110,9 +110,9 @@ def verdict(gain: Interval, cer_increase: Interval, claimed: float | None) -> Ru
         return RungVerdict.HARMFUL
     if not (math.isfinite(gain.high) and gain.low > 0):
         return RungVerdict.INCONCLUSIVE
-    if gain.high < 1 and gain.value < 1 / NOTICEABLE:
+    if gain.high < 1 and gain.value < 1 / _NOTICEABLE:
         return RungVerdict.WORSE
-    if gain.low > 1 and gain.value > NOTICEABLE:
+    if gain.low > 1 and gain.value > _NOTICEABLE:
         return RungVerdict.HOLDS if claimed is None or gain.high >= claimed else RungVerdict.SMALLER
     is_same = gain.low > 1 / _SAME_WITHIN and gain.high < _SAME_WITHIN
     return RungVerdict.NONE if is_same else RungVerdict.INCONCLUSIVE

@@ -43,6 +43,7 @@ class Rehearsal(Climb):
         has_more = is_first_look or self.sees_more
         if has_more:
             look.rounds.append(Round((), (), (0.1,)))
+            look.judged_rounds = len(look.rounds)
         gain = Comparison(
             place.previous,
             place.variant,
