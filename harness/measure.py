@@ -48,6 +48,8 @@ class Limits:
 
 
 _NO_LIMITS = Limits(math.inf)
+QUEUE_PAGES = 4
+"""Pages a block needs at least before settings of the page pipeline can act: one page has nothing to wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +140,18 @@ def _file_bytes(page: PageRef) -> float:
 
 
 def block_pages(variants: Sequence[Variant]) -> int:
-    """Pages a block needs so that every replica of every variant gets two full calls, or one page."""
+    """Pages a block needs so that every replica of every variant gets two full calls, or one page.
+
+    Where pages are decoded ahead there are several, as nothing is ahead of the last one.
+    """
 
     def needed(variant: Variant) -> int:
-        replicas, call = (
-            int(variant.settings.get("replicas", 1)),
-            int(variant.settings.get("pages_per_call", 1)),
+        replicas, call, ahead = (
+            int(variant.settings.get(name, usual))
+            for name, usual in (("replicas", 1), ("pages_per_call", 1), ("prefetch", 0))
         )
-        return 1 if replicas * call == 1 else 2 * replicas * call
+        calls = 1 if replicas * call == 1 else 2 * replicas * call
+        return max(calls, QUEUE_PAGES) if ahead else calls
 
     return max(needed(variant) for variant in variants)
 

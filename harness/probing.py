@@ -16,15 +16,13 @@ from types import MappingProxyType
 from engines.interface import Choice, Knob, Setting
 from harness.beside import Beside, Clock, OutOfTimeError
 from harness.liveness import Effect, Life, Liveness, Noise, Step, changed_pages, judge, noise
-from harness.measure import Bench, block_pages
+from harness.measure import QUEUE_PAGES, Bench, block_pages
 from harness.session import TrialFailedError
 from harness.space import Space
 from harness.values import Failure, Variant
 
 BLOCKS = 5
 """Blocks of pages that an alternative reads beside its base."""
-_QUEUE_PAGES = 4
-"""Pages a block needs at least before settings of the page pipeline can act: one page has nothing to wait for."""
 _LEAST_TEXT = 100
 """Characters below which a page is too empty to show what a setting does."""
 _ENDED = "the budget ended before it was judged"
@@ -43,7 +41,7 @@ class Group:
     def block_pages(self, values: int) -> int:
         """Pages a block needs where so many values a knob are tried."""
         tried = [variant for found in self.variants.values() for variant in list(found.values())[:values]]
-        return max(block_pages([self.base, *tried]), _QUEUE_PAGES if any(map(queues, self.knobs)) else 1)
+        return max(block_pages([self.base, *tried]), QUEUE_PAGES if any(map(queues, self.knobs)) else 1)
 
     def untested(self, knob: Knob, why: str) -> Liveness:
         """The knob was not tried."""

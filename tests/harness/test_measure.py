@@ -26,8 +26,9 @@ def variant(**settings: Setting) -> Variant:
     return Space.of("scripted", "cpu", MACHINE).variant({"page_ms": 20, **settings})
 
 
-def made(replicas: int, pages_per_call: int) -> Variant:
-    return Variant("x", "cpu", {"replicas": replicas, "pages_per_call": pages_per_call})
+def made(replicas: int, pages_per_call: int, prefetch: int = 0) -> Variant:
+    settings = {"replicas": replicas, "pages_per_call": pages_per_call, "prefetch": prefetch}
+    return Variant("x", "cpu", settings)
 
 
 @given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 4), st.integers(2, 6))
@@ -149,6 +150,11 @@ def test_a_side_that_fails_is_named(scripted: str, tmp_path: Path) -> None:
     assert result.verdict is Verdict.INCONCLUSIVE
 
 
-@pytest.mark.parametrize(("replicas", "call", "pages"), [(1, 1, 1), (2, 1, 4), (1, 4, 8), (3, 2, 12)])
-def test_a_block_holds_two_full_calls_of_every_replica(replicas: int, call: int, pages: int) -> None:
-    assert block_pages([made(1, 1), made(replicas, call)]) == pages
+@pytest.mark.parametrize(
+    ("replicas", "call", "prefetch", "pages"),
+    [(1, 1, 0, 1), (2, 1, 0, 4), (1, 4, 0, 8), (3, 2, 0, 12), (1, 1, 1, 4), (2, 1, 8, 4), (1, 4, 2, 8)],
+)
+def test_a_block_holds_two_full_calls_of_every_replica_and_something_to_decode_ahead(
+    replicas: int, call: int, prefetch: int, pages: int
+) -> None:
+    assert block_pages([made(1, 1), made(replicas, call, prefetch)]) == pages
