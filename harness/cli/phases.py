@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,27 +122,37 @@ def phases(
 
 
 def _climbed(climb: Climb, result: LadderResult, folder: Path, console: Console) -> LadderResult:
-    """The result with its rungs, saved after each; after Ctrl-C, with those that are done and those known before."""
+    """The result with its rungs, saved as they come; after Ctrl-C, with what was known of each by then."""
     began_s, spent_s = time.perf_counter(), result.spent_s
-    done: dict[str, RungResult] = {}
+    known = dict(climb.earlier)
+    order = [rung.id for rung in climb.ladder.rungs]
 
-    def all_known() -> tuple[RungResult, ...]:
-        return (*done.values(), *(rung for name, rung in climb.earlier.items() if name not in done))
+    def save(rungs: Sequence[RungResult]) -> LadderResult:
+        known.update({rung.id: rung for rung in rungs})
+        saved = replace(
+            result,
+            rungs=tuple(known[name] for name in order if name in known),
+            spent_s=spent_s + time.perf_counter() - began_s,
+        )
+        store.save(folder, saved)
+        return saved
 
-    try:
-        with console.status("climbing"):
+    with console.status("climbing") as status:
+
+        def said(rounds: int, rungs: Sequence[RungResult]) -> None:
+            save(rungs)
+            status.update(f"climbing: round {rounds}, {len(rungs)} rungs in turn")
+
+        climb.progress = said
+        try:
             for rung in climb.run():
-                done[rung.id] = rung
-                now_s = spent_s + time.perf_counter() - began_s
-                result = replace(result, rungs=tuple(done.values()), spent_s=now_s)
-                store.save(folder, replace(result, rungs=all_known()))
+                save([rung])
                 console.print(line(rung), soft_wrap=True)
-    except KeyboardInterrupt:
-        result = replace(result, rungs=all_known())
-        if not result.rungs:
-            raise
-        console.print("[yellow]interrupted[/]: what was measured is kept; go on with --resume")
-    return result
+        except KeyboardInterrupt:
+            if not known:
+                raise
+            console.print("[yellow]interrupted[/]: what was measured is kept; go on with --resume")
+    return save([])
 
 
 def _finish(result: LadderResult, folder: Path) -> None:

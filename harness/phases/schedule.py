@@ -1,10 +1,9 @@
-"""How a ladder's time is spent: on rungs, and within a rung on rounds and pages. Pure."""
+"""How a ladder's time is spent: on rounds, and within a round on pages. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOST_ROUNDS = 8
-_ENOUGH_ROUNDS = 4
+ENOUGH_ROUNDS = 4
 """Student's interval of four rounds is half as wide as that of three; of more, each adds little."""
 _BLOCKS = (4, 2, 1)
 """Blocks a round: the median over several is safe from one that was disturbed, or in which a model was compiled."""
@@ -27,25 +26,23 @@ class Rounds:
     pages: int
 
 
-_NONE = Rounds(0, 0)
+NONE = Rounds(0, 0)
 
 
-def plan_rounds(
-    left_s: float, sides: Sequence[Cost], block: int, done: Rounds = _NONE, most: int = MOST_ROUNDS
-) -> Rounds:
+def plan_rounds(left_s: float, sides: Sequence[Cost], block: int, done: Rounds, most: int) -> Rounds:
     """The rounds of these sides that fit into `left_s` seconds, of whole blocks of `block` pages.
 
     `done` are those that have been measured already; `most` is the limit of all. Enough rounds come before pages, for
     an interval comes from rounds. No round has fewer pages than the one before: it would be the noisiest. The plan
     depends on time alone, never on what was measured of the difference, so that Student's interval holds.
     """
+    offered = [pages for pages in _offered(sides, block) if pages >= done.pages] or [done.pages]
     fitting = [
         Rounds(min(int(left_s / _MARGIN / _round_s(sides, pages)), most - done.rounds), pages)
-        for pages in _offered(sides, block)
-        if pages >= done.pages
+        for pages in offered
     ]
-    enough = max(1, min(_ENOUGH_ROUNDS - done.rounds, fitting[-1].rounds))
-    return next((plan for plan in fitting if plan.rounds >= enough), _NONE)
+    enough = max(1, min(ENOUGH_ROUNDS - done.rounds, fitting[-1].rounds))
+    return next((plan for plan in fitting if plan.rounds >= enough), NONE)
 
 
 def _round_s(sides: Sequence[Cost], pages: int) -> float:
@@ -59,11 +56,6 @@ def _offered(sides: Sequence[Cost], block: int) -> list[int]:
     return [blocks * block for blocks in (_BLOCKS if is_worth_it else _BLOCKS[:1])]
 
 
-def enough_s(sides: Sequence[Cost], block: int) -> float:
-    """Seconds that a rung needs for an interval: a block alone, then enough of the shortest rounds.
-
-    Less would be spent for nothing: better to measure the first rungs of a ladder and leave the last to a longer
-    budget than to give each too little.
-    """
-    alone_s = sides[-1].start_s + block * sides[-1].page_s
-    return alone_s + _MARGIN * _ENOUGH_ROUNDS * _round_s(sides, _offered(sides, block)[-1])
+def shortest_s(sides: Sequence[Cost], block: int) -> float:
+    """Seconds to allow for a round of as few pages as there may be."""
+    return _MARGIN * _round_s(sides, _offered(sides, block)[-1])

@@ -120,7 +120,8 @@ def test_a_ladder_goes_on_where_it_was_left(tmp_path: Path) -> None:
     assert [rung["verdict"] for rung in resumed["rungs"]] == ["holds", "cannot apply", "worse"]
     assert resumed["spent_s"] > whole["spent_s"]
     measured_again = {path for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns}
-    assert {path.relative_to(out / "work").parts[0] for path in measured_again} == {"02-slow"}
+    folders = {path.relative_to(out / "work").parts[0] for path in measured_again}
+    assert {name for name in folders if not name.startswith("round-")} == {"02-slow"}
     other = tune(*arguments, "--resume", "--seed", "1")
     assert other.returncode == 2
     assert "cannot be resumed: its" in other.stderr

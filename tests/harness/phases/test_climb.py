@@ -1,110 +1,89 @@
 """How a ladder's budget is spent, with the measuring itself left out."""
 
-import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from engines.interface import Machine
+from engines.interface import Line, Machine
 from harness.measure import Bench
-from harness.phases.climb import Climb, _Look, _Place
+from harness.phases import pool
+from harness.phases.climb import Climb
 from harness.phases.ladder import Ladder, Rung
-from harness.phases.values import RungResult, RungVerdict
-from harness.values import Comparison, Failure, FailureKind, Interval, Round, Variant, Verdict
+from harness.phases.pool import Place
+from harness.phases.schedule import Cost
+from harness.phases.values import RungResult
+from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, Round, Variant
+from tests.pages import page_set
 
-UNKNOWN = Interval(math.nan, math.nan, math.nan)
-RUNGS = ("first", "close", "noisy", "last")
+BASE = Variant("scripted", "cpu", {"page_ms": 80})
+PAGE_MS = {"first": 40, "close": 76, "broken": 1, "last": 20}
 
 
 @dataclass(slots=True)
 class Rehearsal(Climb):
-    """A climb whose rungs take no time; the first look at `noisy` is too short, and `close` is a close call."""
+    """A climb whose rungs take no time; `broken` reads nothing."""
 
-    sees_more: bool = True
-    """Whether the second look adds a round."""
-    breaks: bool = False
-    """Whether the second look ends in a failure."""
-    looks: list[tuple[str, float]] = field(default_factory=list)
+    page_s: float = 0.001
+    """What a page is said to cost."""
+    read: list[str] = field(default_factory=list)
 
-    def _place(self, rung: Rung, known: RungResult | None) -> _Place | str:
-        base, changed = (Variant("scripted", "cpu", {"page_ms": ms}) for ms in (80, 40))
-        return _Place(rung, changed, base, base, "baseline")
+    def _place(self, rung: Rung, known: RungResult | None) -> Place | str:
+        return Place(rung, Variant("scripted", "cpu", {"page_ms": PAGE_MS[rung.id]}), BASE, BASE, "baseline")
 
-    def _enough_s(self, place: _Place) -> float:
-        return 10.0
-
-    def _measured(self, look: _Look, share_s: float) -> RungResult:
-        place = look.place
-        is_first_look = place.rung.id not in [name for name, _ in self.looks]
-        self.looks.append((place.rung.id, share_s))
-        doubtful = place.rung.id == "noisy" and is_first_look
-        has_more = is_first_look or self.sees_more
-        if has_more:
-            look.rounds.append(Round((), (), (0.1,)))
-            look.judged_rounds = len(look.rounds)
-        gain = Comparison(
-            place.previous,
-            place.variant,
-            (0.1, 0.1),
-            Interval(1.1, 1.02 if place.rung.id == "close" else 1.06, 1.15),
-            Verdict.FASTER,
-            UNKNOWN,
-            UNKNOWN,
-            UNKNOWN,
-            pages=8,
-        )
-        kind = RungVerdict.INCONCLUSIVE if doubtful else RungVerdict.HOLDS
-        if self.breaks and not is_first_look:
-            crash = Failure(FailureKind.CRASH, "read", "died")
-            return replace(look.result, verdict=RungVerdict.FAILED, failure=crash)
-        return replace(look.result, verdict=kind, gain=gain, cold_start_s=1.0)
+    def _alone(self, variant: Variant, folder: Path) -> Measurement | Failure:
+        self.read.append(folder.name)
+        if "broken" in folder.name:
+            return Failure(FailureKind.CRASH, "open", "died")
+        self._costs[variant] = self._costs[BASE] = Cost(self.page_s, self.page_s)
+        return Measurement(1.0, ())
 
 
 def climbed(
-    tmp_path: Path, budget_s: float, *, sees_more: bool = True, breaks: bool = False
-) -> tuple[Rehearsal, Sequence[RungResult]]:
-    rungs = tuple(Rung(id=name, technique=name, settings={"scripted": {"page_ms": 40}}) for name in RUNGS)
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page_s: float = 0.001
+) -> tuple[Rehearsal, list[RungResult]]:
+    def made_up(bench: Bench, sides: Sequence[Variant], pages: Sequence[int], number: int) -> Round:
+        blocks = []
+        rounds[tuple(sides)] += 1
+        for place, side in enumerate(sides):
+            # Every other round the sides but the first are slower by a fifth.
+            s = int(side.settings["page_ms"]) / 1000 * (1.2 if place and rounds[tuple(sides)] % 2 else 1.0)
+            blocks.append(
+                (Block(tuple(PageRecord(page.id, (Line("text"),), s, {}) for page in bench.pages), s),)
+            )
+        return Round(tuple(blocks), (1.0,) * len(sides), ())
+
+    rounds = Counter[tuple[Variant, ...]]()
+    monkeypatch.setattr(pool, "interleaved_round", made_up)
+    rungs = tuple(Rung(id=name, technique=name, settings={"scripted": {"page_ms": 1}}) for name in PAGE_MS)
     ladder = Ladder(ladder="x", engines=("scripted",), rungs=rungs)
-    bench = Bench((), (), tmp_path, Machine("x", 2, 1024))
-    climb = Rehearsal(ladder, bench, "cpu", budget_s, sees_more=sees_more, breaks=breaks)
+    pages, references = page_set(tmp_path, 4)
+    bench = Bench(pages, references, tmp_path, Machine("x", 2, 1024))
+    climb = Rehearsal(ladder, bench, "cpu", 60.0, page_s=page_s)
     return climb, list(climb.run())
 
 
-def test_what_is_left_over_goes_to_the_rung_that_was_too_noisy_and_then_to_the_close_call(
-    tmp_path: Path,
+def test_what_is_clear_half_way_leaves_the_time_to_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    climb, found = climbed(tmp_path, 60.0)
+    _, found = climbed(tmp_path, monkeypatch)
+    rounds = {result.id: len(result.gain.log_ratios) if result.gain else 0 for result in found}
     assert [(result.id, result.verdict.value) for result in found] == [
+        ("broken", "failed"),
         ("first", "holds"),
-        ("close", "holds"),
-        ("noisy", "inconclusive"),
         ("last", "holds"),
-        ("noisy", "holds"),
-        ("close", "holds"),
+        ("close", found[3].verdict.value),
     ]
-    shares = [share_s for _, share_s in climb.looks]
-    assert shares[2] == pytest.approx(30.0, abs=1)
-    assert shares[4] == pytest.approx(60.0, abs=1)
+    assert rounds == {"broken": 0, "first": 8, "last": 8, "close": 24}
 
 
-def test_a_second_look_that_is_the_first_is_not_taken_where_it_is_too_short_for_an_interval(
-    tmp_path: Path,
+def test_a_rung_for_whose_rounds_there_is_no_time_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, found = climbed(tmp_path, 9.0)
-    assert [result.id for result in found] == list(RUNGS)
-
-
-def test_a_second_look_that_adds_no_round_leaves_what_the_first_gave(tmp_path: Path) -> None:
-    climb, found = climbed(tmp_path, 60.0, sees_more=False)
-    assert len(climb.looks) == 6
-    assert [result.id for result in found] == list(RUNGS)
-
-
-def test_a_rung_that_breaks_at_the_second_look_is_said_to(tmp_path: Path) -> None:
-    _, found = climbed(tmp_path, 60.0, breaks=True)
-    assert [(result.id, result.verdict.value) for result in found[len(RUNGS) :]] == [
-        ("noisy", "failed"),
-        ("close", "failed"),
-    ]
+    climb, found = climbed(tmp_path, monkeypatch, page_s=1.6)
+    reasons = {result.id: result.reason for result in found}
+    assert climb.read == ["00-first", "01-close"]
+    assert reasons["last"] == "The budget was spent before this rung."
+    assert {result.id for result in found} == set(PAGE_MS)

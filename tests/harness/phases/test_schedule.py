@@ -1,8 +1,9 @@
 import pytest
 
-from harness.phases.schedule import MOST_ROUNDS, Cost, Rounds, enough_s, plan_rounds
+from harness.phases.schedule import ENOUGH_ROUNDS, NONE, Cost, Rounds, plan_rounds, shortest_s
 
 QUICK = Cost(start_s=1.9, page_s=0.5)
+MOST_ROUNDS = 8
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ QUICK = Cost(start_s=1.9, page_s=0.5)
 def test_rounds_come_before_pages_and_fit_with_a_fifth_to_spare(
     left_s: float, sides: int, block: int, planned: Rounds
 ) -> None:
-    assert plan_rounds(left_s, [QUICK] * sides, block) == planned
+    assert plan_rounds(left_s, [QUICK] * sides, block, NONE, MOST_ROUNDS) == planned
     assert planned.rounds * sides * (QUICK.start_s + QUICK.page_s * planned.pages) * 1.2 <= left_s
 
 
@@ -32,14 +33,15 @@ def test_rounds_come_before_pages_and_fit_with_a_fifth_to_spare(
         (12.0, Rounds(3, 1), Rounds(1, 4)),
         (6.5, Rounds(3, 1), Rounds(1, 1)),
         (6.5, Rounds(3, 2), Rounds(0, 0)),
+        (1000.0, Rounds(3, 16), Rounds(5, 16)),
     ],
 )
 def test_rounds_that_are_done_count_and_none_is_shorter(left_s: float, done: Rounds, planned: Rounds) -> None:
-    assert plan_rounds(left_s, [QUICK] * 2, 1, done) == planned
+    assert plan_rounds(left_s, [QUICK] * 2, 1, done, MOST_ROUNDS) == planned
 
 
 def test_where_starting_takes_most_of_a_round_it_has_all_its_pages() -> None:
-    assert plan_rounds(60.0, [Cost(start_s=10.0, page_s=0.5)] * 2, 1) == Rounds(2, 4)
+    assert plan_rounds(60.0, [Cost(start_s=10.0, page_s=0.5)] * 2, 1, NONE, MOST_ROUNDS) == Rounds(2, 4)
 
 
 def test_a_second_look_adds_to_the_first() -> None:
@@ -48,14 +50,13 @@ def test_a_second_look_adds_to_the_first() -> None:
 
 def test_a_slow_side_leaves_room_for_fewer() -> None:
     slow = Cost(start_s=20.0, page_s=5.0)
-    assert plan_rounds(60.0, [QUICK, slow], 1).rounds < plan_rounds(60.0, [QUICK, QUICK], 1).rounds
+    both = (plan_rounds(60.0, [QUICK, side], 1, NONE, MOST_ROUNDS).rounds for side in (slow, QUICK))
+    assert next(both) < next(both)
 
 
 @pytest.mark.parametrize(("sides", "block"), [(2, 1), (3, 1), (2, 4)])
-def test_what_is_enough_for_a_rung_is_enough_for_four_rounds_after_its_block_alone(
-    sides: int, block: int
-) -> None:
+def test_the_shortest_rounds_are_what_fits_into_their_time(sides: int, block: int) -> None:
     costs = [QUICK] * sides
-    left_s = enough_s(costs, block) - (QUICK.start_s + block * QUICK.page_s)
-    assert plan_rounds(left_s + 0.001, costs, block).rounds == 4
-    assert plan_rounds(left_s - 0.1, costs, block).rounds == 3
+    left_s = ENOUGH_ROUNDS * shortest_s(costs, block)
+    assert plan_rounds(left_s + 0.001, costs, block, NONE, MOST_ROUNDS).rounds == ENOUGH_ROUNDS
+    assert plan_rounds(left_s - 0.1, costs, block, NONE, MOST_ROUNDS).rounds == ENOUGH_ROUNDS - 1
