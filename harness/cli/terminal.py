@@ -69,7 +69,8 @@ class Display:
             increase = judgement.cer_increase
             cer = f", CER {100 * increase.value:+.2f} points" if increase else ""
             mark = "[green]" if judgement.feasible else "[yellow]" if judgement.likely else "[dim]"
-            outcome = f"{mark}{math.exp(judgement.log_speedup):.2f}x{cer}[/]"
+            trials = f" over {judgement.trials} trials" if judgement.trials > 1 else ""
+            outcome = f"{mark}{math.exp(judgement.log_speedup):.2f}x{trials}{cer}[/]"
             outcome += f" ({trial.note})" if trial.note else ""
         tried = escape(changed(trial.variant, self._baseline))
         self._console.print(f"#{trial.number:<3} {outcome}  [dim]{tried}", soft_wrap=True)

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import NormalDist
+from dataclasses import dataclass, field, replace
+from statistics import NormalDist, fmean
 
 from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set
 from harness.accuracy.scores import PageScore
@@ -31,6 +31,8 @@ class Judgement:
     """Whether the constraints are met on the best estimate, if not on its upper bound."""
     more_edits: Mapping[str, int] = field(default_factory=dict)
     """By page, how many more edits it takes than the baseline's text."""
+    trials: int = 1
+    """Of this variant, which the speed is the mean of."""
 
     @property
     def feasible(self) -> bool:
@@ -93,6 +95,16 @@ def judge(
     more_edits = {score.page_id: score.characters.errors - errors[score.page_id] for score in scores}
     log_speedup = _log_speedup(trial.outcome, baseline, objective)
     return Judgement(trial, log_speedup, increase, violations, likely, more_edits)
+
+
+def together(judgements: Sequence[Judgement]) -> Judgement:
+    """All trials of one variant as one: a failure stands, speeds are averaged, the most pages say how it reads."""
+    for judgement in judgements:
+        if isinstance(judgement.trial.outcome, Failure):
+            return judgement
+    fullest = max(judgements, key=lambda judgement: len(judgement.more_edits))
+    mean = fmean(judgement.log_speedup for judgement in judgements)
+    return replace(fullest, log_speedup=mean, trials=len(judgements))
 
 
 def _log_speedup(measurement: Measurement, baseline: Measurement, objective: Objective) -> float:

@@ -1,15 +1,17 @@
 """What to try next: known good starts, the most promising step away from the incumbent, and Optuna's TPE.
 
-All are trials of one Optuna study. TPE has a turn now and then, and every turn once no step promises a gain.
+All are trials of one Optuna study. TPE has a turn now and then, and every turn once no step promises a gain. What
+comes out on top of noisy trials is the luckiest of them, so the rivals of the best are measured again where that
+promises more than a step.
 
-Several processes may share the study: each learns what the others measured, tries nothing twice, and measures the
-best of the others itself before it relies on it.
+Several processes may share the study: each learns what the others measured, tries nothing of theirs a second time but
+their best, which it measures itself before it relies on it.
 """
 
 import hashlib
 import json
 import random
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,6 +35,10 @@ _SAMPLER_EVERY = 5
 """Turns from one of the sampler to its next: it leaps where no step leads."""
 _PROMISING = 0.005
 """Expected gain of the log of the speed that a step must promise: a smaller one drowns in noise."""
+_WORTH_REPEATING = 0.001
+"""Expected gain of the log of the speed that measuring once more must promise."""
+_RIVALS = 5
+"""Of the fastest that meet the constraints: those that may be measured again."""
 _STARTUP_TRIALS = 6
 _STALE = timedelta(hours=1)
 """A trial of another process that has run for so long has died with it."""
@@ -46,7 +52,7 @@ class Proposal:
     variant: Variant
     trial: optuna.Trial
     origin: str
-    """`start`, `sampler`, `neighbour`, or `shared` for the best of another process."""
+    """`start`, `sampler`, `neighbour`, `again` for a rival of the best, `shared` for the best of another process."""
 
 
 class Proposals:
@@ -103,7 +109,10 @@ class Proposals:
         self._turns = 0
 
     def ask(self, incumbent: Variant | None) -> Proposal | None:
-        """The next variant that is neither measured nor asked for yet, or None where the space seems exhausted."""
+        """The next variant, or None where the space seems exhausted.
+
+        Nobody is at it, and it is not measured yet or near the best of what is.
+        """
         with self._turn_of():
             proposal = self._next(incumbent)
         if proposal:
@@ -122,8 +131,8 @@ class Proposals:
             return None
         self._turns += 1
         stepping = self._turns % _SAMPLER_EVERY
-        if incumbent is not None and stepping and (step := self._neighbour(incumbent, busy)):
-            return self._placed(step, "neighbour")
+        if incumbent is not None and stepping and (known := self._known_way(incumbent, busy)):
+            return known
         for _ in range(_ATTEMPTS):
             trial = self._study.ask()
             variant = self._suggested(trial)
@@ -136,6 +145,14 @@ class Proposals:
                 self._tag(trial, variant)
                 return Proposal(variant, trial, "sampler")
         return None
+
+    def _known_way(self, incumbent: Variant, busy: set[str]) -> Proposal | None:
+        """A step from the incumbent, or a rival of the best once more where that promises more; None for neither."""
+        shares = self._shares.get(incumbent.id, {})
+        again, worth = self._again(busy, shares)
+        if step := self._neighbour(incumbent, busy, shares, max(_PROMISING, worth)):
+            return self._placed(step, "neighbour")
+        return self._placed(again, "again") if again and worth >= _WORTH_REPEATING else None
 
     def _suggested(self, trial: optuna.Trial) -> Variant:
         return self._space.suggested(
@@ -224,19 +241,34 @@ class Proposals:
         domains = {knob.name: repr(_distribution(knob)) for knob in self._knobs}
         return hashlib.sha256(json.dumps(domains, sort_keys=True).encode()).hexdigest()[:8]
 
-    def _neighbour(self, incumbent: Variant, busy: Container[str]) -> Variant | None:
-        """The untried change of the incumbent that promises most, None where none does."""
-        shares = self._shares.get(incumbent.id, {})
+    def _neighbour(
+        self, incumbent: Variant, busy: set[str], shares: Mapping[str, float], least: float
+    ) -> Variant | None:
+        """The untried change of the incumbent that promises most, None where none promises `least`."""
         found = ranking.steps(self._knobs, incumbent.settings, tuple(self._trials.values()), shares)
         # Equals in an order of the seed's, as an engine lists its knobs by stage and not by merit.
         found.sort(key=lambda step: (-round(step.gain, 6), self._draw.random()))
         for step in found:
-            if step.gain < _PROMISING:
+            if step.gain < least:
                 break
             variant = self._space.suggested({**incumbent.settings, **step.changes})
             if variant.id not in self._told and variant.id not in busy:
                 return variant
         return None
+
+    def _again(self, busy: set[str], shares: Mapping[str, float]) -> tuple[Variant | None, float]:
+        """The rival of the best that is most worth measuring again, and what that promises; None without rivals."""
+        own = [self._trials[name] for name in sorted(self._own - busy) if name in self._trials]
+        fitting = [
+            (trial.log_speedup, trial) for trial in own if trial.log_speedup is not None and trial.blame < 1
+        ]
+        fitting.sort(key=lambda known: -known[0])
+        rivals = [trial.settings for _, trial in fitting[:_RIVALS]]
+        if len(rivals) < 2:
+            return None, 0.0
+        worth = ranking.repeats(self._knobs, rivals, tuple(self._trials.values()), shares)
+        most = max(range(len(rivals)), key=lambda place: worth[place])
+        return Variant(self._space.engine, self._space.device, rivals[most]), worth[most]
 
     def _rank(self, judgement: Judgement) -> None:
         """Keep what the ranking of steps learns from a trial."""
@@ -245,7 +277,7 @@ class Proposals:
         # Too few pages may be all that keeps a constraint from being surely met.
         blame = 0.0 if judgement.feasible else 0.3 if judgement.likely else 1.0
         value = None if failed else judgement.log_speedup
-        self._trials[trial.variant.id] = ranking.Told(trial.variant.settings, value, blame)
+        self._trials[trial.variant.id] = ranking.Told(trial.variant.settings, value, blame, judgement.trials)
         self._shares[trial.variant.id] = ranking.stage_shares(trial.outcome)
 
 

@@ -43,6 +43,8 @@ class Told:
     """None where nothing was measured."""
     blame: float
     """From 0 for a trial that met every constraint to 1 for one that failed or surely missed one."""
+    trials: int = 1
+    """Whose mean the speed is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,26 @@ def steps(
     return sorted(found, key=lambda step: -step.gain)
 
 
+def repeats(
+    knobs: Sequence[Knob], rivals: Sequence[Settings], told: Sequence[Told], shares: Mapping[str, float]
+) -> list[float]:
+    """What measuring each of the rivals once more promises, for the speed of what is chosen in the end (its log).
+
+    The knowledge gradient (Frazier, Powell and Dayanik 2009) as if the choice were between the rival and the best of
+    the others. `rivals` have been measured and meet the constraints; there are two at least.
+    """
+    measured = [trial for trial in told if trial.log_speedup is not None]
+    points = [*(trial.settings for trial in measured), *rivals]
+    mean, covariance = _posterior(_covariance(knobs, points, shares), measured)
+    found = []
+    for here in range(len(rivals)):
+        there = max((i for i in range(len(rivals)) if i != here), key=lambda i: float(mean[i]))
+        told_apart = float(covariance[here, here] - covariance[there, here])
+        sd = abs(told_apart) / math.sqrt(float(covariance[here, here]) + _NOISE**2)
+        found.append(_expected(-abs(float(mean[here] - mean[there])), max(1e-9, sd)))
+    return found
+
+
 def _rated(
     knobs: Sequence[Knob],
     incumbent: Settings,
@@ -102,9 +124,7 @@ def _rated(
     measured = [trial for trial in told if trial.log_speedup is not None]
     points = [*(trial.settings for trial in measured), incumbent]
     points += [{**incumbent, **changes} for changes in offered]
-    mean, covariance = _posterior(
-        _covariance(knobs, points, shares), np.array([trial.log_speedup for trial in measured])
-    )
+    mean, covariance = _posterior(_covariance(knobs, points, shares), measured)
     variance = np.diag(covariance) + covariance[0, 0] - 2 * covariance[0]
     by_name = {knob.name: knob for knob in knobs}
     found = []
@@ -123,14 +143,15 @@ def _expected(mean: float, sd: float) -> float:
 
 
 def _posterior(
-    prior: NDArray[np.float64], seen: NDArray[np.float64]
+    prior: NDArray[np.float64], measured: Sequence[Told]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and covariance of the points after the first `len(seen)`, whose noisy values are `seen`."""
-    count = len(seen)
+    """Mean and covariance of the points after the first ones, which are those that were measured, with noise."""
+    count = len(measured)
     if not count:
         return np.zeros(len(prior)), prior
+    seen = np.array([trial.log_speedup for trial in measured])
     level = float(seen.mean())
-    known = prior[:count, :count] + _NOISE**2 * np.eye(count)
+    known = prior[:count, :count] + np.diag([_NOISE**2 / trial.trials for trial in measured])
     gain = np.linalg.solve(known, prior[:count, count:]).T
     return level + gain @ (seen - level), prior[count:, count:] - gain @ prior[:count, count:]
 

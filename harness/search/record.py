@@ -41,8 +41,6 @@ class Record:
         self.objective = objectives.of(header)
         self.references = header.references
         self.trials: list[TrialResult] = []
-        self.judgements: list[Judgement] = []
-        """Of the baseline and of the trials of the search."""
         self.comparisons: tuple[Comparison, ...] = header.comparisons
         # What only led when a run was stopped, or was proven by a looser bound, is found again among the trials.
         proof = comparison_of_best(header)
@@ -53,6 +51,7 @@ class Record:
         self._baseline: TrialResult | None = None
         self._read_by_baseline: list[PageRecord] = []
         self._scores: dict[int, list[PageScore]] = {}
+        self._judged: dict[str, list[Judgement]] = {}
         self._next = 0
 
     def study(self) -> Study:
@@ -96,12 +95,14 @@ class Record:
         return self._baseline
 
     def set_baseline(self, trial: TrialResult) -> None:
-        """All trials are judged against this one, which was measured."""
+        """All trials are judged against this one, which was measured: from now on, and those so far."""
         self._baseline = trial
         if doubt := truth_caution(self._header.references):
             self.warn(doubt)
         self.learn_references(self.measured_baseline.pages)
-        self.judgements.append(self.judge(trial))
+        for known in self.trials:
+            if known.phase in ("baseline", "search"):
+                self.judge(known)
 
     def learn_references(self, records: Iterable[PageRecord]) -> None:
         """Where no page has ground truth, what the baseline reads stands in for it: `records` are more of that."""
@@ -116,19 +117,25 @@ class Record:
         assert isinstance(outcome, Measurement)  # noqa: S101  set_baseline takes no other
         return outcome
 
+    @property
+    def judgements(self) -> list[Judgement]:
+        """Of the baseline and of what the search tried, one of each variant."""
+        return [gate.together(alike) for alike in self._judged.values()]
+
     def judge(self, trial: TrialResult) -> Judgement:
-        """What a trial is worth beside the baseline; one of the search is remembered."""
-        judgement = gate.judge(
-            trial,
-            self.measured_baseline,
-            self._header.constraints,
-            self._scored(trial),
-            self._scored(self.baseline),
-            self.objective,
+        """What a variant is worth beside the baseline by this trial of it and those before."""
+        alike = self._judged.setdefault(trial.variant.id, [])
+        alike.append(
+            gate.judge(
+                trial,
+                self.measured_baseline,
+                self._header.constraints,
+                self._scored(trial),
+                self._scored(self.baseline),
+                self.objective,
+            )
         )
-        if trial.phase == "search":
-            self.judgements.append(judgement)
-        return judgement
+        return gate.together(alike)
 
     def bench(self, folder: Path | None = None) -> Bench:
         """All pages, with `folder` for what is written meanwhile."""

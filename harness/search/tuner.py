@@ -7,7 +7,7 @@ is killed goes on with `--resume`.
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from harness.search.gate import Judgement
 from harness.search.lab import Lab, ThisMachine
 from harness.search.lanes import Job, Lanes
 from harness.search.noise import UNKNOWN, noise_key
-from harness.search.proposals import Proposals
+from harness.search.proposals import Proposal, Proposals
 from harness.search.race import Race
 from harness.search.record import Record
 from harness.search.shared import Company, SharedStudy
@@ -40,6 +40,8 @@ _STARTS_LEFT = 4
 _SHORTEST_DEADLINE_S = 15.0
 _MAX_FINALISTS = 3
 _FEW_TRIALS = 3
+_BLOCKS_AGAIN = 2
+"""Of a trial of what has been measured already."""
 
 
 class Listener(Protocol):
@@ -118,11 +120,8 @@ class Tuner:
         self._space = self._lab.prepared(self._task.space, self._task.pages, self._split)
         self._record.recall(earlier)
         self._baseline()
-        # Before anything else takes time: an interrupt leaves the best of these.
-        phases = ("baseline", "search")
-        known = [self._record.judge(trial) for trial in self._record.trials if trial.phase in phases]
         self._noise()
-        self._search(known)
+        self._search()
         self._confirm()
         if self._record.best is None and self._record.baseline.number:
             # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
@@ -191,8 +190,8 @@ class Tuner:
         if record.noise and 100 * record.noise.sd > NOISY_PCT:
             record.warn(Caution.NOISY)
 
-    def _search(self, known: Sequence[Judgement]) -> None:
-        """Trial after trial until the time for the proof has come; `known` are those so far."""
+    def _search(self) -> None:
+        """Trial after trial until the time for the proof has come."""
         record, baseline = self._record, self._record.measured_baseline
         costs = (baseline.cold_start_s, 1 / baseline.pages_per_second)
         confirm_s = plan.confirmation_s(self._task.header.budget_s, costs)
@@ -201,7 +200,7 @@ class Tuner:
         lanes = Lanes(self._labs if self._undisturbed(spare_s) else self._labs[:1])
         self._listener.phase("search")
         proposals = self._proposals()
-        for judgement in known:
+        for judgement in record.judgements:
             proposals.recall(judgement)
         with lanes.kept_by(record.keep):
             while True:
@@ -213,7 +212,7 @@ class Tuner:
                 over = left_s <= plan.first_block_s(costs, gain, self._first_pages(near))
                 more = lanes.free and not over
                 if more and (proposal := proposals.ask(near if leader else None)):
-                    job = self._trial(proposal.variant, leader, left_s)
+                    job = self._trial(proposal, leader, left_s)
                     self._listener.trial(job.number, proposal.variant, proposal.origin)
                     lanes.start(proposal, job)
                 elif lanes.busy:
@@ -221,7 +220,8 @@ class Tuner:
                     record.keep(trial)
                     judgement = record.judge(trial)
                     proposals.tell(asked, judgement)
-                    self._listener.judged(judgement, gate.incumbent(record.judgements))
+                    said = replace(judgement, trial=trial)
+                    self._listener.judged(said, gate.incumbent(record.judgements))
                 else:
                     break
         if over and sum(trial.phase == "search" for trial in record.trials) < _FEW_TRIALS:
@@ -270,8 +270,9 @@ class Tuner:
             lambda: self._record.warn(Caution.STORAGE_LOST),
         )
 
-    def _trial(self, variant: Variant, leader: Judgement | None, left_s: float) -> Job:
+    def _trial(self, proposal: Proposal, leader: Judgement | None, left_s: float) -> Job:
         """A trial of the search: raced against the leader, block by block."""
+        variant = proposal.variant
         baseline, objective = self._record.measured_baseline, self._record.objective
         index = self._record.index
         sure = leader is not None and leader.feasible
@@ -280,13 +281,12 @@ class Tuner:
         race = Race(objective, gate.page_totals(baseline, objective), gain, sure, noise.sd)
         # Only the objective of time makes a hang of what takes longer than the best.
         slowest_s = max(page.seconds for page in baseline.pages) / (gain if objective is THROUGHPUT else 1.0)
+        blocks = plan.blocks_of([index[page.page_id] for page in baseline.pages], self._first_pages(variant))
         return self._job(
             variant,
             "search",
-            plan.blocks_of(
-                [index[page.page_id] for page in baseline.pages],
-                self._first_pages(variant),
-            ),
+            # How it reads is known: a few pages tell its speed as well as many, which have the same start in common.
+            blocks[:_BLOCKS_AGAIN] if proposal.origin == "again" else blocks,
             Limits(
                 left_s,
                 # Building models takes longer than any start of the baseline, but a hang must not take all the rest.

@@ -90,6 +90,21 @@ def test_a_failure_is_the_worst_and_violates() -> None:
     assert (verdict.log_speedup, verdict.feasible, verdict.likely) == (gate.WORST, False, False)
 
 
+def test_trials_of_one_variant_are_judged_together() -> None:
+    few, all_pages = judged(measurement(0.25, pages=4)), judged(measurement(0.5, wrong=11))
+    both = gate.together([few, all_pages])
+    assert both.log_speedup == pytest.approx(math.log(2) * 1.5)
+    assert both.trials == 2
+    assert both.cer_increase == all_pages.cer_increase
+    assert not both.feasible
+    assert gate.together([few]) == few
+
+
+def test_a_variant_that_failed_once_has_failed() -> None:
+    crash = judged(Failure(FailureKind.CRASH, "read", "died"))
+    assert gate.together([judged(measurement(0.25)), crash]) == crash
+
+
 def test_bounds_on_latency_and_memory_are_kept() -> None:
     assert not judged(measurement(0.5), Constraints(max_p95_ms=400)).feasible
     assert judged(measurement(0.5), Constraints(max_p95_ms=600)).feasible

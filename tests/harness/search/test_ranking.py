@@ -7,7 +7,7 @@ import pytest
 
 from engines.interface import Choice, Knob, Ordered, Setting
 from harness.search import ranking
-from harness.search.ranking import Told, stage_shares, steps
+from harness.search.ranking import Told, repeats, stage_shares, steps
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord
 
 BATCH = Knob("batch", "recognise", Ordered((1, 2, 4, 8, 16)), 4, "lines a call")
@@ -116,9 +116,35 @@ def test_the_fit_is_that_of_a_gaussian_process() -> None:
     reference = GaussianProcessRegressor(RBF(0.4, "fixed"), alpha=ranking._NOISE**2, optimizer=None)
     reference.fit(x[:3], seen - seen.mean())
     mean, covariance = reference.predict(x[3:], return_cov=True)
-    own_mean, own_covariance = ranking._posterior(RBF(0.4)(x), seen)
+    own_mean, own_covariance = ranking._posterior(
+        RBF(0.4)(x), [Told({}, float(value), 0.0) for value in seen]
+    )
     assert own_mean == pytest.approx(mean + seen.mean())
     assert own_covariance == pytest.approx(covariance)
+
+
+def test_a_repeat_is_worth_what_it_adds_to_the_speed_of_the_choice() -> None:
+    """Against trials that are drawn and learnt one by one."""
+    known = [AS_SHIPPED, told(0.30, runtime="fast"), told(0.27, runtime="graph"), told(0.1, side=960)]
+    rivals = [trial.settings for trial in known[1:3]]
+
+    def expected(trials: list[Told]) -> tuple[np.ndarray, np.ndarray]:
+        points = [*(trial.settings for trial in trials), *rivals]
+        return ranking._posterior(ranking._covariance(KNOBS, points, {}), trials)
+
+    mean, covariance = expected(known)
+    spread = math.sqrt(float(covariance[0, 0]) + ranking._NOISE**2)
+    draws = np.random.default_rng(0).normal(float(mean[0]), spread, 4000)
+    after = [float(expected([*known, Told(rivals[0], float(value), 0.0)])[0].max()) for value in draws]
+    assert repeats(KNOBS, rivals, known, {})[0] == pytest.approx(np.mean(after) - float(mean.max()), rel=0.1)
+
+
+def test_a_repeat_is_worth_most_between_equals_and_less_each_time() -> None:
+    best, near, far = told(0.30, runtime="fast"), told(0.28, runtime="graph"), told(-0.4, side=960)
+    worth = repeats(KNOBS, [t.settings for t in (best, near, far)], [AS_SHIPPED, best, near, far], {})
+    assert min(worth[:2]) > 100 * worth[2]
+    often = [Told(t.settings, t.log_speedup, 0.0, trials=9) for t in (best, near)]
+    assert max(repeats(KNOBS, [t.settings for t in often], [AS_SHIPPED, *often], {})) < 0.2 * min(worth[:2])
 
 
 def test_stage_shares_add_up_and_a_failure_has_none() -> None:
