@@ -9,7 +9,7 @@ from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set
 from harness.accuracy.scores import PageScore
 from harness.bounds import harmed_sets, violations_of
 from harness.objectives import THROUGHPUT, Objective
-from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
+from harness.values import Constraints, Failure, FailureKind, Interval, Measurement, TrialResult
 
 _NORMAL = NormalDist()
 WORST = -10.0
@@ -98,12 +98,17 @@ def judge(
 
 
 def together(judgements: Sequence[Judgement]) -> Judgement:
-    """All trials of one variant as one: a failure stands, speeds are averaged, the most pages say how it reads."""
+    """All trials of one variant as one: a failure stands, speeds are averaged, the most pages say how it reads.
+
+    Of a variant that was measured a timeout does not stand: it is the budget that ended before the repeat did.
+    """
+    measured = [judgement for judgement in judgements if isinstance(judgement.trial.outcome, Measurement)]
     for judgement in judgements:
-        if isinstance(judgement.trial.outcome, Failure):
+        failure = judgement.trial.outcome
+        if isinstance(failure, Failure) and not (measured and failure.kind is FailureKind.TIMEOUT):
             return judgement
-    fullest = max(judgements, key=lambda judgement: len(judgement.more_edits))
-    mean = fmean(judgement.log_speedup for judgement in judgements)
+    fullest = max(measured, key=lambda judgement: len(judgement.more_edits))
+    mean = fmean(judgement.log_speedup for judgement in measured)
     return replace(fullest, log_speedup=mean, trials=len(judgements))
 
 

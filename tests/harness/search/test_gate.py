@@ -105,6 +105,15 @@ def test_a_variant_that_failed_once_has_failed() -> None:
     assert gate.together([judged(measurement(0.25)), crash]) == crash
 
 
+def test_a_repeat_that_the_budget_cut_off_takes_nothing_from_what_was_measured() -> None:
+    late = judged(Failure(FailureKind.TIMEOUT, "read", "still running"))
+    known = judged(measurement(0.25))
+    both = gate.together([known, late])
+    assert (both.trial, both.log_speedup, both.feasible) == (known.trial, known.log_speedup, True)
+    assert both.trials == 2
+    assert gate.together([late]) == late
+
+
 def test_bounds_on_latency_and_memory_are_kept() -> None:
     assert not judged(measurement(0.5), Constraints(max_p95_ms=400)).feasible
     assert judged(measurement(0.5), Constraints(max_p95_ms=600)).feasible
