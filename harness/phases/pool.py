@@ -88,7 +88,7 @@ class Pool:
         end_s = time.perf_counter() + left_s
         while still := [look for look in looks if not look.is_over and len(look.rounds) < most]:
             parts = sorted(self.parts(still), key=lambda part: min(len(look.rounds) for look in part))
-            if not any(self._has_turn(part, still, end_s, most) for part in parts):
+            if not any(self._take_turn(part, still, end_s, most) for part in parts):
                 break
             self.progress(self._rounds, [look.result for look in looks])
 
@@ -129,8 +129,8 @@ class Pool:
         baseline, *others = self._costs_of((place.baseline, *place.sides))
         return max(cost.start_s for cost in others) > _DEAR * baseline.start_s
 
-    def _has_turn(self, part: Sequence[Look], among: Sequence[Look], end_s: float, most: int) -> bool:
-        """One round more, where it fits into the part's share of the time or is the shortest that there is."""
+    def _take_turn(self, part: Sequence[Look], among: Sequence[Look], end_s: float, most: int) -> bool:
+        """One round more, where it fits into the share of the time or is the shortest; whether there was one."""
         sides = sides_of(part)
         block = block_pages(sides)
         left_s, own_s = end_s - time.perf_counter(), self.shortest_s(part)
