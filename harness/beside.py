@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.liveness import Reading, rss_peak_mib
-from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench
+from harness.measure import OPEN_S, SLOWEST_PAGE_S, Bench, Deadline
 from harness.session import Session, TrialFailedError
 from harness.values import Block, Failure, FailureKind, Variant
 
@@ -20,15 +20,8 @@ class OutOfTimeError(Exception):
     """The budget ended while something was measured, which says nothing of what was measured."""
 
 
-class Clock:
-    """The budget, in seconds."""
-
-    def __init__(self, budget_s: float) -> None:
-        self._ends = time.perf_counter() + budget_s
-
-    def left_s(self, at_most_s: float = math.inf) -> float:
-        """Seconds that are left, not below 0."""
-        return max(0.0, min(at_most_s, self._ends - time.perf_counter()))
+class Clock(Deadline):
+    """A budget whose end is told from a hang."""
 
     @contextmanager
     def bounds(self) -> Iterator[None]:
@@ -36,7 +29,7 @@ class Clock:
         try:
             yield
         except TrialFailedError as failed:
-            if failed.failure.kind is FailureKind.TIMEOUT and not self.left_s():
+            if failed.failure.kind is FailureKind.TIMEOUT and not self.left():
                 raise OutOfTimeError from failed
             raise
 
@@ -62,7 +55,7 @@ class Beside:
         began = time.perf_counter()
         try:
             with self._clock.bounds():
-                self._session.start([0], self._clock.left_s(OPEN_S))
+                self._session.start([0], self._clock.left(OPEN_S))
         except BaseException:
             self._session.close()
             raise
@@ -88,7 +81,7 @@ class Beside:
         with self._session_of(variant) as session:
             try:
                 with self._clock.bounds():
-                    session.start([], self._clock.left_s(OPEN_S))
+                    session.start([], self._clock.left(OPEN_S))
                 block = self._read(session, pages)
             except TrialFailedError as failed:
                 return failed.failure
@@ -101,7 +94,7 @@ class Beside:
         with self._session_of(variant) as session:
             try:
                 with self._clock.bounds():
-                    session.start(blocks[0][:1], self._clock.left_s(OPEN_S))
+                    session.start(blocks[0][:1], self._clock.left(OPEN_S))
             except TrialFailedError as failed:
                 return failed.failure
             for pages in blocks:
@@ -129,4 +122,4 @@ class Beside:
 
     def _read(self, session: Session, pages: Sequence[int]) -> Block:
         with self._clock.bounds():
-            return session.read(pages, self._clock.left_s(SLOWEST_PAGE_S * len(pages)))
+            return session.read(pages, self._clock.left(SLOWEST_PAGE_S * len(pages)))

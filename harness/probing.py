@@ -129,11 +129,11 @@ def _groups(space: Space, knobs: Sequence[Knob], base: Variant) -> list[Group]:
 
 def _lives(bench: Bench, group: Group, folder: Path, clock: Clock, share: float) -> Iterator[Liveness]:
     """The knobs of a group, in that share of the time that is left; one that is told twice is known better then."""
-    if not clock.left_s():
+    if not clock.left():
         raise OutOfTimeError
     with Beside(bench, group.base, folder, clock) as beside:
-        reserve_s = (1 - share) * clock.left_s()
-        scheme = _scheme(bench, group, beside, share * clock.left_s())
+        reserve_s = (1 - share) * clock.left()
+        scheme = _scheme(bench, group, beside, share * clock.left())
         told: dict[str, Liveness] = {}
         if scheme.glance_s is not None:
             for life in _glances(beside, group, scheme.blocks[0][:1], scheme.glance_s, clock):
@@ -145,7 +145,7 @@ def _lives(bench: Bench, group: Group, folder: Path, clock: Clock, share: float)
             if before and before.life is not Life.UNCLEAR:
                 continue
             tries = 1 if known else scheme.copies + 1
-            left_s = max(0.0, clock.left_s() - (0 if scheme.glance_s is None else reserve_s))
+            left_s = max(0.0, clock.left() - (0 if scheme.glance_s is None else reserve_s))
             if not group.variants[knob.name]:
                 yield group.untested(knob, "it has one value only")
             elif left_s >= tries * scheme.try_s:
@@ -166,7 +166,7 @@ def _glances(
         if not knob.changes_text or not group.variants[knob.name]:
             continue
         needed_s = glance_s if unsteady is not None else 2 * glance_s
-        if (left_s := clock.left_s()) < needed_s:
+        if (left_s := clock.left()) < needed_s:
             yield group.untested(knob, _too_long(needed_s, left_s))
             continue
         if unsteady is None:
@@ -191,7 +191,7 @@ def _too_long(needed_s: float, left_s: float) -> str:
 def _life(beside: Beside, group: Group, knob: Knob, scheme: Scheme, known: Noise, clock: Clock) -> Liveness:
     done: list[Step] = []
     for value, variant in islice(group.variants[knob.name].items(), scheme.values):
-        if done and clock.left_s() < scheme.try_s:
+        if done and clock.left() < scheme.try_s:
             break
         outcome = beside.read(variant, scheme.blocks)
         if isinstance(outcome, Failure):

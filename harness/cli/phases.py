@@ -64,13 +64,13 @@ def phases(
     data
         Data set or path; may be given several times.
     pages
-        Pages that every rung is measured on, a fair sample of the data.
+        Pages that rungs are measured on, a fair sample of the data; a short run may not come to all of them.
     profile
         Normalisation profile instead of the data set's own.
     out
         Run folder for phases.json and report.html. Default: runs/DATE-NAME.
     resume
-        Go on with the ladder in --out: rungs that have a verdict are not measured again.
+        Go on with the ladder in --out: rungs that are done and not inconclusive are not measured again.
     seed
         Seed of pages, order and coins.
     json
@@ -222,9 +222,8 @@ def line(rung: RungResult) -> str:
     of = "" if rung.quantity is Quantity.THROUGHPUT else f" in {rung.quantity}"
     total = f", {rung.total.speedup.value:.2f}x of the baseline" if rung.total else ""
     close = " [yellow]a close call[/]" if rung.is_close_call else ""
-    return (
-        f"{head} {gain.value:.2f}x{interval}{of}{total}{accuracy} on {engine} [dim]{escape(claim)}[/]{close}"
-    )
+    found = f"{gain.value:.2f}x{interval}{of}{total}{accuracy} on {engine} [dim]{escape(claim)}[/]{close}"
+    return f"{head} {found} {escape(rung.reason)}".rstrip()
 
 
 def document(result: LadderResult) -> dict[str, Any]:

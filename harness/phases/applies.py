@@ -10,6 +10,8 @@ from harness.phases.values import Quantity
 from harness.space import Space, describe
 from harness.values import Variant
 
+HARDWARE_RULE = "hardware_rule"
+"""What a rung says for settings that follow from the hardware."""
 _CORES = "cores"
 _NEEDS: Mapping[Need, tuple[Callable[[Machine], bool], str]] = {
     "gpu": (lambda machine: bool(machine.gpus), "a GPU, and none is found here"),
@@ -70,7 +72,7 @@ def variant_of(
 def settings_on(rung: Rung, space: Space, machine: Machine) -> dict[str, Setting]:
     """What a rung sets on the engine of `space`, with the machine's own figures put in."""
     asked = rung.settings[space.engine]
-    if asked == "hardware_rule":
+    if asked == HARDWARE_RULE:
         return suggestion(rule_for(machine, available_memory_gib()), space.by_name)
     return {name: machine.cores if value == _CORES else value for name, value in dict(asked).items()}
 

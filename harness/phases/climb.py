@@ -11,14 +11,14 @@ from harness.data import PageRef
 from harness.errors import UserError
 from harness.measure import Bench, Limits, block_pages, measure
 from harness.phases import probes
-from harness.phases.applies import unmet, variant_of
+from harness.phases.applies import HARDWARE_RULE, unmet, variant_of
 from harness.phases.ladder import Ladder, Rung
 from harness.phases.pool import Look, Place, Pool, cost_of, failed, sentence
 from harness.phases.schedule import ENOUGH_ROUNDS, Cost
 from harness.phases.values import RungResult, RungVerdict
 from harness.search.calibration import calibrated_on
 from harness.space import Space
-from harness.values import Failure, Measurement, Variant
+from harness.values import Failure, FailureKind, Measurement, Variant
 
 BASELINE = "baseline"
 _ALONE_PAGES = 4
@@ -57,7 +57,7 @@ class Climb:
     _end_s: float = 0.0
 
     def run(self) -> Iterator[RungResult]:
-        """Each rung as it is done. A rung that fails is a result, and the next one stands on the last that worked.
+        """Each rung as it is done. One that fails is a result, and the next stands on the last that could be read.
 
         Rungs come in as long as the budget holds enough rounds for all of them; later ones are inconclusive. Those
         whose verdict is clear half-way are done then, and the rest of the time goes to the others. These are looked
@@ -71,53 +71,58 @@ class Climb:
             known = self.earlier.get(rung.id)
             place = self._place(rung, known)
             if isinstance(place, str):
-                yield _unmeasured(rung, RungVerdict.NOT_APPLICABLE, place)
+                yield _done(_unmeasured(rung, RungVerdict.NOT_APPLICABLE, place))
                 continue
             if known is not None and place.is_settled(known):
                 result = known
                 yield known
             else:
-                look = self._begun(pool, place, looks, self.bench.folder / f"{number:02d}-{rung.id}")
+                folder = self.bench.folder / f"{number:02d}-{rung.id}"
+                look = self._begun(pool, place, known, looks, folder)
                 result = look.result
                 if look.is_over:
-                    yield result
+                    yield _done(result)
                 else:
                     looks.append(look)
-            if result.failure is None:
+            if result.failure is None or result.cold_start_s is not None:
                 self._standing[place.variant.engine, rung.id] = place.variant
                 self._last[place.variant.engine] = rung.id
         pool.measure(looks, _FIRST_LOOK_SHARE * self._left_s(), _FIRST_ROUNDS)
         unclear = [look for look in looks if pool.is_unclear(look)]
-        yield from (look.result for look in looks if look not in unclear)
+        yield from (_done(look.result) for look in looks if look not in unclear)
         pool.measure(unclear, self._left_s(), _MOST_ROUNDS)
-        yield from (look.result for look in unclear)
+        yield from (_done(look.result) for look in unclear)
 
     def _left_s(self) -> float:
         return self._end_s - time.perf_counter()
 
-    def _begun(self, pool: Pool, place: Place, before: Sequence[Look], folder: Path) -> Look:
-        """The rung with its pages read alone; over already where that fails, or where rounds would not fit."""
-        result = replace(
-            _unmeasured(
-                place.rung, RungVerdict.INCONCLUSIVE, "The budget was too short for two rounds of it."
-            ),
-            variant=place.variant,
-            previous=place.under,
-        )
-        look = Look(place, result)
+    def _begun(
+        self, pool: Pool, place: Place, known: RungResult | None, before: Sequence[Look], folder: Path
+    ) -> Look:
+        """The rung with its pages read alone; over already where that fails, or where rounds would not fit.
+
+        What an earlier run measured of it stands until two rounds say more.
+        """
+        result = _unmeasured(place.rung, RungVerdict.INCONCLUSIVE, "No two rounds of it were measured.")
+        if known is not None and known.gain and place.is_of(known):
+            result = replace(known, is_done=False, failure=None)
+        look = Look(place, replace(result, variant=place.variant, previous=place.under))
         if not self._is_affordable(pool, [*before, look]):
-            return _over(look, replace(result, reason="The budget was spent before this rung."))
+            return _without_time(look)
+        # What it is compared with may have been read in an earlier run only: what that costs is to be known.
+        if place.baseline not in self._costs:
+            self._alone(place.baseline, self._baseline_folder(place.baseline.engine))
         outcome = self._alone(place.variant, folder)
         if isinstance(outcome, Failure):
-            return _over(look, failed(result, outcome))
+            return _ended(look, outcome)
         look.result = replace(
-            result,
+            look.result,
             counters=_counters(outcome),
             stage_ms=_stage_ms(outcome),
             cold_start_s=outcome.cold_start_s,
         )
         if before and not self._is_affordable(pool, [*before, look]):  # what it costs is known only now
-            return _over(look, look.result)
+            return _without_time(look)
         return look
 
     def _is_affordable(self, pool: Pool, looks: Sequence[Look]) -> bool:
@@ -139,6 +144,8 @@ class Climb:
         )
         if isinstance(chosen, str):
             return chosen
+        if known is not None and known.variant is not None and HARDWARE_RULE in rung.settings.values():
+            chosen = known.variant  # the memory that was free then decided it
         previous, under = self._previous(rung, chosen.engine)
         return Place(rung, chosen, previous, self._baseline(chosen.engine), under)
 
@@ -180,10 +187,13 @@ class Climb:
 
     def _measured_baseline(self, engine: str, baseline: Variant) -> Measurement:
         """The baseline alone, once. Raises UserError where it fails."""
-        outcome = self._alone(baseline, self.bench.folder / f"{BASELINE}-{engine}")
+        outcome = self._alone(baseline, self._baseline_folder(engine))
         if isinstance(outcome, Failure):
             raise UserError(f"The baseline of {engine} fails here: {sentence(outcome)}")
         return outcome
+
+    def _baseline_folder(self, engine: str) -> Path:
+        return self.bench.folder / f"{BASELINE}-{engine}"
 
     def _probed(self, rung: Rung) -> str:
         """What the rung's probe finds out, on the first engine of the ladder that works here."""
@@ -229,8 +239,22 @@ class Climb:
         return outcome
 
 
-def _over(look: Look, result: RungResult) -> Look:
+def _done(result: RungResult) -> RungResult:
+    return replace(result, is_done=True)
+
+
+def _ended(look: Look, failure: Failure) -> Look:
+    """Over, as its pages alone failed. One that took too long may be done in a longer budget."""
+    result = failed(look.result, failure)
+    if failure.kind is FailureKind.TIMEOUT:
+        result = replace(result, verdict=RungVerdict.INCONCLUSIVE)
     return replace(look, result=result, is_over=True)
+
+
+def _without_time(look: Look) -> Look:
+    """Over, with what an earlier run said of it."""
+    reason = look.result.reason if look.result.gain else "The budget has no room for enough rounds of it."
+    return replace(look, result=replace(look.result, reason=reason), is_over=True)
 
 
 def _unmeasured(rung: Rung, kind: RungVerdict, reason: str) -> RungResult:

@@ -12,7 +12,7 @@ from statistics import median
 
 from harness import stats
 from harness.comparing import Deck, comparison
-from harness.measure import Bench, SideFailedError, block_pages, interleaved_round
+from harness.measure import QUEUE_PAGES, Bench, Limits, SideFailedError, block_pages, interleaved_round
 from harness.phases.ladder import Rung
 from harness.phases.schedule import Cost, Rounds, plan_rounds, shortest_s
 from harness.phases.values import Quantity, RungResult, RungVerdict, verdict
@@ -23,6 +23,8 @@ _FEWEST_ROUNDS = 2
 _MOST_SIDES = 3
 """Of a round. Neighbours in time are what a pair is compared by: of five sides each waits for four others, its caches
 go cold meanwhile, and larger batches were seen to cost a third of the speed where they cost a sixth."""
+_HANG_FACTOR = 5.0
+_SHORTEST_HANG_S = 10.0
 _DEAR = 3.0
 """Times the start of the baseline, from which a rung is one of those that start slowly: others do not wait for it."""
 
@@ -45,13 +47,17 @@ class Place:
             return (self.variant,)
         return (*dict.fromkeys((self.previous, self.baseline)), self.variant)
 
+    def is_of(self, known: RungResult) -> bool:
+        """Whether `known` is about this rung as it is now, with the same claim and beside the same variants."""
+        asked = (self.variant, self.rung.quantity, self.rung.claim.range)
+        if (known.variant, known.quantity, known.claimed) != asked:
+            return False
+        pairs = ((known.gain, self.sides[0]), (known.total, self.baseline))
+        return all(found is None or found.a == beside for found, beside in pairs)
+
     def is_settled(self, known: RungResult) -> bool:
         """Whether `known` says all of this rung that measuring it again would."""
-        if known.verdict is RungVerdict.INCONCLUSIVE or known.variant != self.variant:
-            return False
-        if known.gain is None:
-            return True
-        return known.gain.a == self.previous and (known.total is None or known.total.a == self.baseline)
+        return known.is_done and known.verdict is not RungVerdict.INCONCLUSIVE and self.is_of(known)
 
 
 @dataclass(slots=True)
@@ -63,6 +69,8 @@ class Look:
     rounds: list[Round] = field(default_factory=list)
     pages: int = 0
     """Of the last round."""
+    deck: Deck | None = None
+    """What its pages are drawn from, with those that share its rounds and no others."""
     is_over: bool = False
     """Whether nothing more is to be measured of it, as there is no time or a side of it has failed."""
 
@@ -75,8 +83,6 @@ class Pool:
     costs: dict[Variant, Cost]
     progress: Callable[[int, Sequence[RungResult]], None] = lambda *_: None
     """Told after each round how many there were, and what every rung says so far."""
-    _decks: dict[str, Deck] = field(default_factory=dict)
-    """By the first rung of a part: rungs that share rounds share their pages, and no others do."""
     _rounds: int = 0
 
     def measure(self, looks: Sequence[Look], left_s: float, most: int) -> None:
@@ -97,7 +103,7 @@ class Pool:
         gain = look.result.gain
         is_open = look.result.verdict is RungVerdict.INCONCLUSIVE or look.result.is_close_call
         has_pages_left = gain is None or gain.pages < len(self.bench.references)
-        return not look.is_over and (is_open or has_pages_left)
+        return not look.is_over and (is_open or has_pages_left or len(look.rounds) < _FEWEST_ROUNDS)
 
     def parts(self, looks: Sequence[Look]) -> list[list[Look]]:
         """Those that share rounds: of one engine, with equally long blocks and starts alike, and not too many."""
@@ -139,10 +145,13 @@ class Pool:
         plan = plan_rounds(share_s, self._costs_of(sides), block, done, most)
         if not plan.rounds:
             return False
-        deck = self._decks.setdefault(part[0].result.id, Deck(len(self.bench.pages), self.bench.seed))
+        decks = [look.deck for look in part if look.deck] or [Deck(len(self.bench.pages), self.bench.seed)]
+        for look in part:
+            look.deck = decks[0]
         self._rounds += 1
         try:
-            last = interleaved_round(self.bench, sides, deck.draw(plan.pages), self._rounds)
+            hand = decks[0].draw(plan.pages)
+            last = interleaved_round(self.bench, sides, hand, self._rounds, limits=self._limits(sides))
         except SideFailedError as error:
             for look in part:
                 _end(look, sides[error.side], error.failure)
@@ -157,6 +166,15 @@ class Pool:
                 look.result = _judged(look, self.bench)
         return True
 
+    def _limits(self, sides: Sequence[Variant]) -> Limits:
+        """What no start and no page takes, by what those of these sides took: beyond is a hang."""
+        costs = self._costs_of(sides)
+        return Limits(
+            math.inf,
+            start_s=_HANG_FACTOR * max(_SHORTEST_HANG_S, *(cost.start_s for cost in costs)),
+            page_s=_HANG_FACTOR * max(_SHORTEST_HANG_S / QUEUE_PAGES, *(cost.page_s for cost in costs)),
+        )
+
 
 def sides_of(looks: Sequence[Look]) -> tuple[Variant, ...]:
     """Each variant once that any of them is compared with or is."""
@@ -169,14 +187,11 @@ def cost_of(start_s: float, blocks: Sequence[Block]) -> Cost:
 
 
 def failed(result: RungResult, failure: Failure) -> RungResult:
-    """What a failure says of the rung: a device that lacks it, a budget that is too short for it, or a fault."""
-    kinds = {
-        FailureKind.UNSUPPORTED: RungVerdict.NOT_APPLICABLE,
-        FailureKind.TIMEOUT: RungVerdict.INCONCLUSIVE,
-    }
+    """What a failure says of the rung: that the device lacks it, or a fault."""
+    unsupported = failure.kind is FailureKind.UNSUPPORTED
     return replace(
         result,
-        verdict=kinds.get(failure.kind, RungVerdict.FAILED),
+        verdict=RungVerdict.NOT_APPLICABLE if unsupported else RungVerdict.FAILED,
         failure=failure,
         reason=f"{failure.kind.value} in {failure.stage}: {sentence(failure)}",
     )

@@ -38,6 +38,10 @@ class RungVerdict(StrEnum):
     NOT_APPLICABLE = "cannot apply"
 
 
+_SPEEDS = (RungVerdict.HOLDS, RungVerdict.SMALLER, RungVerdict.NONE, RungVerdict.WORSE)
+"""Verdicts that say how fast a rung is."""
+
+
 @dataclass(frozen=True, slots=True)
 class RungResult:
     """One rung, claimed beside measured."""
@@ -63,11 +67,20 @@ class RungResult:
     """Means over the rung's run alone, by name with unit."""
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     cold_start_s: float | None = None
+    is_done: bool = False
+    """Whether the run was through with it: False in what an interrupted one leaves."""
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it works, and CER does not surely rise over that of the baseline by what no speed makes up for."""
+        if self.total is None or self.verdict not in (*_SPEEDS, RungVerdict.INCONCLUSIVE):
+            return False
+        return not self.total.cer_increase.low > HARM  # not a number where no page has text to be read
 
     @property
     def is_close_call(self) -> bool:
         """Whether the interval of the gain holds an edge to another verdict, which another run may give."""
-        if self.gain is None or self.verdict in (RungVerdict.HARMFUL, RungVerdict.INCONCLUSIVE):
+        if self.gain is None or self.verdict not in _SPEEDS:
             return False
         edges = (1 / _NOTICEABLE, _NOTICEABLE, *(self.claimed or ())[:1])
         interval = self.gain.speedup
@@ -93,7 +106,11 @@ class LadderResult:
     spent_s: float
     rungs: tuple[RungResult, ...]
     rungs_in_ladder: int
-    """More than `rungs` where the run was interrupted."""
+
+    @property
+    def undone(self) -> int:
+        """How many rungs an interrupted run has not come to, or not to the end of."""
+        return self.rungs_in_ladder - sum(rung.is_done for rung in self.rungs)
 
 
 def verdict(gain: Interval, cer_increase: Interval, claimed: float | None) -> RungVerdict:

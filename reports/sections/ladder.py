@@ -15,13 +15,10 @@ _UNMEASURED = (RungVerdict.FAILED, RungVerdict.NOT_APPLICABLE)
 def answer(ladder: LadderResult, _name: str) -> Sequence[Block]:
     """How many claims hold here, and how high the ladder reaches without harm to accuracy."""
     verdicts = [rung.verdict for rung in ladder.rungs]
-    holds, measured = verdicts.count(RungVerdict.HOLDS), sum(rung.gain is not None for rung in ladder.rungs)
+    holds = verdicts.count(RungVerdict.HOLDS)
+    measured = sum(rung.gain is not None and rung.verdict not in _UNMEASURED for rung in ladder.rungs)
     best = max(
-        (
-            rung
-            for rung in _by_throughput(ladder)
-            if rung.total and rung.total.speedup.low > 0 and rung.verdict is not RungVerdict.HARMFUL
-        ),
+        (r for r in _by_throughput(ladder) if r.is_harmless and r.total and r.total.speedup.low > 0),
         key=lambda rung: rung.total.speedup.low if rung.total else 0.0,
         default=None,
     )
@@ -32,7 +29,6 @@ def answer(ladder: LadderResult, _name: str) -> Sequence[Block]:
             f"The highest rung is {best.id}: {factor(best.total.speedup.value)} the throughput of the baseline "
             f"({ratio_range(best.total.speedup)}), CER {points(best.total.cer_increase.value)} points."
         )
-    undone = ladder.rungs_in_ladder - len(ladder.rungs)
     blocks: list[Block] = [
         Answer(
             "good" if holds else "neutral",
@@ -41,8 +37,10 @@ def answer(ladder: LadderResult, _name: str) -> Sequence[Block]:
             figures,
         )
     ]
-    if undone:
-        blocks.append(Prose(f"The run was interrupted: {count(undone, 'rung')} of the ladder are not here."))
+    if ladder.undone:
+        blocks.append(
+            Prose(f"The run was interrupted: it was not through with {count(ladder.undone, 'rung')}.")
+        )
     return blocks
 
 
@@ -87,7 +85,8 @@ def _row(rung: RungResult) -> Row:
             if gain.a.settings.get(knob) != setting
         ]
         of = "" if rung.quantity is Quantity.THROUGHPUT else f"Of the {rung.quantity}: "
-        why = f"{of}{', '.join(changes) or 'as it is'} (on {rung.previous}). {why}".strip()
+        pages = count(gain.pages, "page")
+        why = f"{of}{', '.join(changes) or 'as it is'} (on {rung.previous}), {pages}. {why}".strip()
     measured = (
         f"{factor(gain.speedup.value)} ({ratio_range(gain.speedup)})" if gain else DASH,
         f"{factor(total.speedup.value)} ({ratio_range(total.speedup)})" if total else DASH,

@@ -1,20 +1,20 @@
 """How a ladder's budget is spent, with the measuring itself left out."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from engines.interface import Line, Machine
-from harness.measure import Bench
+from harness.measure import Bench, Limits
 from harness.phases import pool
 from harness.phases.climb import Climb
 from harness.phases.ladder import Ladder, Rung
 from harness.phases.pool import Place
 from harness.phases.schedule import Cost
-from harness.phases.values import RungResult
+from harness.phases.values import RungResult, RungVerdict
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, Round, Variant
 from tests.pages import page_set
 
@@ -42,9 +42,15 @@ class Rehearsal(Climb):
 
 
 def climbed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page_s: float = 0.001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    page_s: float = 0.001,
+    earlier: Sequence[RungResult] = (),
+    progress: Callable[[int, Sequence[RungResult]], None] = lambda *_: None,
 ) -> tuple[Rehearsal, list[RungResult]]:
-    def made_up(bench: Bench, sides: Sequence[Variant], pages: Sequence[int], number: int) -> Round:
+    def made_up(
+        bench: Bench, sides: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
+    ) -> Round:
         blocks = []
         rounds[tuple(sides)] += 1
         for place, side in enumerate(sides):
@@ -61,7 +67,8 @@ def climbed(
     ladder = Ladder(ladder="x", engines=("scripted",), rungs=rungs)
     pages, references = page_set(tmp_path, 4)
     bench = Bench(pages, references, tmp_path, Machine("x", 2, 1024))
-    climb = Rehearsal(ladder, bench, "cpu", 60.0, page_s=page_s)
+    known = {result.id: result for result in earlier}
+    climb = Rehearsal(ladder, bench, "cpu", 60.0, earlier=known, progress=progress, page_s=page_s)
     return climb, list(climb.run())
 
 
@@ -84,6 +91,43 @@ def test_a_rung_for_whose_rounds_there_is_no_time_is_not_begun(
 ) -> None:
     climb, found = climbed(tmp_path, monkeypatch, page_s=1.6)
     reasons = {result.id: result.reason for result in found}
-    assert climb.read == ["00-first", "01-close"]
-    assert reasons["last"] == "The budget was spent before this rung."
+    assert climb.read == ["baseline-scripted", "00-first", "01-close"]
+    assert reasons["last"] == "The budget has no room for enough rounds of it."
     assert {result.id for result in found} == set(PAGE_MS)
+
+
+def test_what_an_earlier_run_measured_stands_until_two_rounds_say_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first = climbed(tmp_path, monkeypatch)
+    earlier = [replace(result, verdict=RungVerdict.INCONCLUSIVE) for result in first if result.gain]
+    gains = {result.id: result.gain for result in earlier}
+    _, again = climbed(tmp_path, monkeypatch, page_s=1.6, earlier=earlier)
+    found = {result.id: (result.verdict.value, result.gain) for result in again}
+    assert found["last"] == ("inconclusive", gains["last"])
+    assert found["first"] == ("holds", gains["first"])
+    assert all(result.is_done for result in again)
+
+
+def test_what_an_interrupted_run_was_not_through_with_is_measured_again_and_the_rest_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Sequence[RungResult]] = []
+    climb, done = climbed(tmp_path, monkeypatch, progress=lambda _, results: told.append(results))
+    assert climb.read == ["baseline-scripted", "00-first", "01-close", "02-broken", "03-last"]
+    interim = told[10]  # each round is told
+    assert {result.id for result in interim if result.verdict is RungVerdict.HOLDS} == {"first", "last"}
+    assert not any(result.is_done for result in interim)
+    climb, again = climbed(tmp_path, monkeypatch, earlier=interim)
+    assert {"00-first", "01-close", "03-last"} < set(climb.read)
+    climb, again = climbed(tmp_path, monkeypatch, earlier=done)
+    assert climb.read == []
+    assert again == sorted(done, key=lambda result: list(PAGE_MS).index(result.id))
+
+
+def test_a_rung_that_asks_something_else_now_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, done = climbed(tmp_path, monkeypatch)
+    climb, _ = climbed(tmp_path, monkeypatch, earlier=[replace(r, claimed=(2.0, 3.0)) for r in done])
+    assert len(climb.read) == 1 + len(done)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.interface import Line, Machine
-from harness.measure import Bench, SideFailedError, block_pages
+from harness.measure import Bench, Limits, SideFailedError, block_pages
 from harness.phases import pool
 from harness.phases.ladder import Rung
 from harness.phases.pool import Look, Place, Pool, sides_of
@@ -43,7 +43,10 @@ class Reading:
         self.rounds: list[tuple[Variant, ...]] = []
         self._fails = fails
 
-    def __call__(self, bench: Bench, sides: Sequence[Variant], pages: Sequence[int], number: int) -> Round:
+    def __call__(
+        self, bench: Bench, sides: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
+    ) -> Round:
+        self.limits = limits
         self.rounds.append(tuple(sides))
         for place, side in enumerate(sides):
             if self._fails(side, sum(side in others for others in self.rounds)):
@@ -92,6 +95,8 @@ def test_what_many_are_compared_with_is_read_once_a_round(
     assert looks[1].result.total.speedup.value == pytest.approx(4.0)
     assert looks[1].result.verdict is RungVerdict.HOLDS
     assert looks[3].result.total is None
+    # What takes many times what the pages alone took is a hang.
+    assert (seen.limits.start_s, seen.limits.page_s) == (50.0, 12.5)
 
 
 def test_rounds_end_with_the_time_and_each_is_told(a_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,11 +120,11 @@ def test_a_rung_that_starts_slowly_has_as_many_rounds_and_the_others_do_not_wait
 
     class Slow(Reading):
         def __call__(
-            self, bench: Bench, sides: Sequence[Variant], pages: Sequence[int], number: int
+            self, bench: Bench, sides: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
         ) -> Round:
             nonlocal now_s
             now_s += 50.0 if slow in sides else 5.0
-            return super().__call__(bench, sides, pages, number)
+            return super().__call__(bench, sides, pages, number, limits)
 
     slow, quick = variant(times=2000), [variant(times=times) for times in (90, 80)]
     seen = reading(monkeypatch, Slow())
