@@ -168,7 +168,8 @@ def measure(
     """Read `blocks` of pages with one variant in fresh processes.
 
     After each block `stop` may end the trial early by giving a reason, and so does the end of the trial's time: what
-    was read until then stands. Returns the outcome and that reason ("" where there was none).
+    was read until then stands. Returns the outcome and that reason ("" where there was none). A failure that has one
+    is no fault of the variant's: its time was over before the first block was.
     """
     clock = Deadline(limits.trial_s)
     note = ""
@@ -184,14 +185,21 @@ def measure(
                     break
         return session.measurement(), note
     except TrialFailedError as failed:
-        if done and failed.failure.kind is FailureKind.TIMEOUT and not clock.left():
-            return session.measurement(), cut_short(done)
+        if failed.failure.kind is FailureKind.TIMEOUT and not clock.left():
+            return session.measurement() if done else failed.failure, cut_short(done)
         return failed.failure, note
 
 
 def cut_short(done: Sequence[Block]) -> str:
     """The note of a trial that had read so much when its time was over, which is no fault of its own."""
     return f"cut short after {sum(len(block.pages) for block in done)} pages: its time was over"
+
+
+_UNTOLD = Failure(
+    FailureKind.UNSUPPORTED,
+    "read",
+    "a counter of the objective could not be read, or stood still, over a block",
+)
 
 
 class SideFailedError(Exception):
@@ -219,9 +227,7 @@ def interleaved_round(
     draw = random.Random(f"{bench.seed}/{number}")
     clock = Deadline(limits.trial_s)
     sides = list(range(len(variants)))
-    # A queue needs time to build up: a server gets all pages of the round as one stream.
-    served = bench.objective.scenario.traffic is Traffic.SERVER
-    size = len(pages) if served else min(block_pages(variants), len(pages))
+    size = len(pages) if bench.objective.needs_long_blocks else min(block_pages(variants), len(pages))
     blocks: list[list[Block]] = [[] for _ in sides]
     with ExitStack() as stack:
         sessions = [
@@ -256,13 +262,12 @@ def interleaved_round(
                 except TrialFailedError as failed:
                     raise SideFailedError(side, failed.failure) from failed
         peaks = tuple(session.peak_rss_mib() for session in sessions)
+    totals = [[bench.objective.total([block]) for block in own] for own in blocks]
+    for side, own in enumerate(totals):
+        if not all(0 < total < math.inf for total in own):
+            raise SideFailedError(side, _UNTOLD)
     ratios = tuple(
-        stats.round_value(
-            [
-                math.log(bench.objective.total([first]) / bench.objective.total([other]))
-                for first, other in zip(blocks[0], blocks[side], strict=True)
-            ]
-        )
+        stats.round_value([math.log(a / b) for a, b in zip(totals[0], totals[side], strict=True)])
         for side in sides[1:]
     )
     return Round(

@@ -162,6 +162,11 @@ class TrialResult:
     device: str = ""
     """Of several devices, the one that measured it."""
 
+    @property
+    def ran_out_of_time(self) -> bool:
+        """Whether its time was over before it told anything, which says nothing of the variant."""
+        return isinstance(self.outcome, Failure) and bool(self.note)
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -289,7 +294,8 @@ class Study:
     @property
     def shipped(self) -> TrialResult | None:
         """The engine as its authors ship it, None where it was not tried."""
-        return next((trial for trial in self.trials if trial.phase == "baseline"), None)
+        tried = [trial for trial in self.trials if trial.phase == "baseline"]
+        return next((trial for trial in tried if not trial.ran_out_of_time), tried[0] if tried else None)
 
     @property
     def baseline(self) -> TrialResult | None:

@@ -70,6 +70,7 @@ def run(request: Request) -> int:
             spent_s=earlier.spent_s + header.spent_s,
             comparisons=earlier.comparisons,
             best=earlier.best,
+            cautions=tuple(dict.fromkeys((*earlier.cautions, *header.cautions))),
         )
     shared = join(request.storage, header) if request.storage else None
     own, others = memory.starts(

@@ -95,7 +95,7 @@ def tune(
     out
         Run folder. Default: runs/DATE-ENGINE.
     resume
-        Go on with the run in --out; nothing that was measured is measured again.
+        Go on with the run in --out: it knows all that was measured.
     seed
         Seed of everything that is drawn.
     json

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from harness import stats
 from harness.bounds import harmed_sets, violations_of
@@ -12,6 +13,8 @@ from harness.measure import Bench, Limits, SideFailedError
 from harness.search import plan
 from harness.search.lab import Lab
 from harness.values import Comparison, Constraints, Failure, Measurement, Round, Variant
+
+_A = TypeVar("_A")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +61,14 @@ def side_by_side(
     """Read `pages` with the baseline, which comes first, and the finalists, as the plan and the clock allow.
 
     `limits` bound the starts and pages of all sides, `left_s` gives the seconds that are left, and `begins` hears the
-    number of each round and of all of them. A finalist that fails is out, and what was measured beside it cannot be
-    kept without it: the rounds begin anew.
+    number of each round and of all of them. A finalist that fails is out, with its part of the rounds before. Where
+    it is the baseline that fails, the last finalist makes room for it: what the others take, it may lack.
     """
     sides = list(variants)
     rounds: list[Round] = []
     failed: list[tuple[Variant, Failure]] = []
     number = read = 0
+    round_s = 0.0
     stopped = False
     count = min(scheme.pages_per_round, len(pages))
     while len(sides) > 1 and (len(rounds) < scheme.rounds or read < len(pages)):
@@ -73,19 +77,21 @@ def side_by_side(
         begins(len(rounds) + 1, scheme.rounds)
         try:
             rounds.append(lab.interleaved_round(bench, sides, hand, number, limits))
-            read += count
+            read, round_s = read + count, began_s - left_s()
         except KeyboardInterrupt:
             stopped = True
             break
         except SideFailedError as error:
             failed.append((sides[error.side], error.failure))
-            rounds, read = [], 0
-            if error.side == 0:
+            if error.side == 0 and len(sides) == 2:
                 break
-            sides.pop(error.side)
+            out = error.side or len(sides) - 1
+            sides.pop(out)
+            rounds = [_without(result, out) for result in rounds]
+            round_s *= len(sides) / (len(sides) + 1)
         number += 1
         # Rounds and their pages follow the clock, never the results: the interval stays honest.
-        remaining_s, round_s = left_s(), began_s - left_s()
+        remaining_s = left_s()
         missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
         if rounds and missing:
             cold_s = sum(rounds[-1].cold_start_s)
@@ -112,7 +118,8 @@ def winner(
         if all(missed <= 0 for missed in violations_of(measurement, constraints).values())
         and not _exceeds(read.rounds, side, constraints.max_memory_mib)
     ]
-    if standing and standing.b not in [found.b for found in comparisons]:
+    read_again = [*read.sides, *(variant for variant, _ in read.failed)]
+    if standing and standing.b not in read_again:
         within.append(standing)
     return best_of(within, constraints.max_cer_increase)
 
@@ -139,6 +146,16 @@ def best_of(comparisons: Sequence[Comparison], max_cer_increase: float) -> Varia
         and not harmed_sets(c.cer_increase_by_set, max_cer_increase)
     ]
     return max(proven, key=lambda c: c.speedup.low).b if proven else None
+
+
+def _without(result: Round, side: int) -> Round:
+    """The round as if that side, not the first, had not been in it."""
+
+    def kept(values: tuple[_A, ...]) -> tuple[_A, ...]:
+        return values[:side] + values[side + 1 :]
+
+    ratios = result.log_ratios[: side - 1] + result.log_ratios[side:]
+    return Round(kept(result.blocks), kept(result.cold_start_s), ratios, kept(result.peak_rss_mib))
 
 
 def _together(rounds: Sequence[Round], side: int) -> Measurement:

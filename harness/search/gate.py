@@ -9,7 +9,7 @@ from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set
 from harness.accuracy.scores import PageScore
 from harness.bounds import harmed_sets, violations_of
 from harness.objectives import THROUGHPUT, Objective
-from harness.values import Constraints, Failure, FailureKind, Interval, Measurement, TrialResult
+from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
 
 _NORMAL = NormalDist()
 WORST = -10.0
@@ -98,17 +98,12 @@ def judge(
 
 
 def together(judgements: Sequence[Judgement]) -> Judgement:
-    """All trials of one variant as one: a failure stands, speeds are averaged, the most pages say how it reads.
-
-    Of a variant that was measured a timeout does not stand: it is the budget that ended before the repeat did.
-    """
-    measured = [judgement for judgement in judgements if isinstance(judgement.trial.outcome, Measurement)]
+    """All trials of one variant as one: a failure stands, speeds are averaged, the most pages say how it reads."""
     for judgement in judgements:
-        failure = judgement.trial.outcome
-        if isinstance(failure, Failure) and not (measured and failure.kind is FailureKind.TIMEOUT):
+        if isinstance(judgement.trial.outcome, Failure):
             return judgement
-    fullest = max(measured, key=lambda judgement: len(judgement.more_edits))
-    mean = fmean(judgement.log_speedup for judgement in measured)
+    fullest = max(judgements, key=lambda judgement: len(judgement.more_edits))
+    mean = fmean(judgement.log_speedup for judgement in judgements)
     return replace(fullest, log_speedup=mean, trials=len(judgements))
 
 
@@ -116,7 +111,9 @@ def _log_speedup(measurement: Measurement, baseline: Measurement, objective: Obj
     shares = page_totals(baseline, objective)
     same = sum(shares[page.page_id] for page in measurement.pages)
     total = objective.total(measurement.blocks)
-    return max(WORST, math.log(same / total)) if math.isfinite(total) else WORST
+    # A counter of energy may stand still, or not be readable.
+    told = all(0 < each < math.inf for each in (same, total))
+    return max(WORST, math.log(same / total)) if told else WORST
 
 
 def page_totals(baseline: Measurement, objective: Objective) -> dict[str, float]:

@@ -168,6 +168,11 @@ class Proposals:
         proposal.trial.set_user_attr("note", judgement.trial.note)
         self._finish(proposal.trial, judgement.log_speedup, judgement.violations)
 
+    def drop(self, proposal: Proposal) -> None:
+        """Nothing was learnt of a proposal: it may be asked for again, by this process or another."""
+        self.asked.discard(proposal.variant.id)
+        self._study.tell(proposal.trial, state=TrialState.FAIL)
+
     def made(self, proposal: Proposal) -> bool:
         """Whether the proposal is of this study."""
         return proposal.trial.study is self._study

@@ -101,7 +101,8 @@ class Record:
             self.warn(doubt)
         self.learn_references(self.measured_baseline.pages)
         for known in self.trials:
-            if known.phase in ("baseline", "search"):
+            crashed = isinstance(known.outcome, Failure) and known.variant != trial.variant
+            if known.phase != "confirm" or crashed:
                 self.judge(known)
 
     def learn_references(self, records: Iterable[PageRecord]) -> None:
@@ -117,24 +118,33 @@ class Record:
         assert isinstance(outcome, Measurement)  # noqa: S101  set_baseline takes no other
         return outcome
 
+    def measured(self, variant: Variant) -> list[Measurement]:
+        """What all trials of a variant measured."""
+        outcomes = (trial.outcome for trial in self.trials if trial.variant == variant)
+        return [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
+
     @property
     def judgements(self) -> list[Judgement]:
         """Of the baseline and of what the search tried, one of each variant."""
         return [gate.together(alike) for alike in self._judged.values()]
 
     def judge(self, trial: TrialResult) -> Judgement:
-        """What a variant is worth beside the baseline by this trial of it and those before."""
-        alike = self._judged.setdefault(trial.variant.id, [])
-        alike.append(
-            gate.judge(
-                trial,
-                self.measured_baseline,
-                self._header.constraints,
-                self._scored(trial),
-                self._scored(self.baseline),
-                self.objective,
-            )
+        """What a variant is worth beside the baseline by this trial of it and those before.
+
+        A trial that ran out of time says nothing of it, and is not kept in mind.
+        """
+        judgement = gate.judge(
+            trial,
+            self.measured_baseline,
+            self._header.constraints,
+            self._scored(trial),
+            self._scored(self.baseline),
+            self.objective,
         )
+        if trial.ran_out_of_time:
+            return judgement
+        alike = self._judged.setdefault(trial.variant.id, [])
+        alike.append(judgement)
         return gate.together(alike)
 
     def bench(self, folder: Path | None = None) -> Bench:

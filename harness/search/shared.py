@@ -168,6 +168,16 @@ class Company:
         except LOST:
             self._leave(self._inner.asked)
 
+    def drop(self, proposal: Proposal) -> None:
+        """As `Proposals.drop`."""
+        try:
+            if self._inner.made(proposal):
+                self._inner.drop(proposal)
+            else:
+                self._inner.asked.discard(proposal.variant.id)
+        except LOST:
+            self._leave(self._inner.asked)
+
     def recall(self, judgement: Judgement) -> None:
         """As `Proposals.recall`."""
         self._known.append(judgement)

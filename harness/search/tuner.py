@@ -33,7 +33,7 @@ from harness.search.record import Record
 from harness.search.shared import Company, SharedStudy
 from harness.space import Space
 from harness.store import RunFolder
-from harness.values import Block, Failure, FailureKind, Measurement, Study, TrialResult, Variant
+from harness.values import Block, Failure, Measurement, Study, TrialResult, Variant
 
 _HANG_FACTOR = 3.0
 _STARTS_LEFT = 4
@@ -123,7 +123,7 @@ class Tuner:
         self._noise()
         self._search()
         self._confirm()
-        if self._record.best is None and self._record.baseline.number:
+        if self._record.best is None and self._is_stand_in:
             # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
             self._record.best = self._record.baseline.variant
 
@@ -141,17 +141,24 @@ class Tuner:
                     break
                 trial = self._measure_baseline(variant)
             if isinstance(trial.outcome, Measurement):
-                if trial.number:
-                    self._record.warn(Caution.STAND_IN)
                 self._record.set_baseline(trial)
+                if self._is_stand_in:
+                    self._record.warn(Caution.STAND_IN)
                 return
-        shipped = self._record.trials[0].outcome
-        assert isinstance(shipped, Failure)  # noqa: S101  a measurement would have been returned
+        shipped = self.study().shipped
+        assert shipped is not None  # noqa: S101  the loop tries it first
         raise UserError(_baseline_failed(shipped, self._task.header))
+
+    @property
+    def _is_stand_in(self) -> bool:
+        """Whether the baseline is another variant than the engine as shipped, which fails here."""
+        return self._record.baseline.variant != self._space.variant({})
 
     def _tried(self, variant: Variant) -> TrialResult | None:
         """The trial of an earlier run in which this variant was, or was to be, the baseline."""
-        tried = (trial for trial in self._record.trials if trial.phase == "baseline")
+        tried = (
+            trial for trial in self._record.trials if trial.phase == "baseline" and not trial.ran_out_of_time
+        )
         return next((trial for trial in tried if trial.variant == variant), None)
 
     def _measure_baseline(self, variant: Variant) -> TrialResult:
@@ -219,7 +226,10 @@ class Tuner:
                     asked, trial = lanes.next()
                     record.keep(trial)
                     judgement = record.judge(trial)
-                    proposals.tell(asked, judgement)
+                    if trial.ran_out_of_time:
+                        proposals.drop(asked)
+                    else:
+                        proposals.tell(asked, judgement)
                     said = replace(judgement, trial=trial)
                     self._listener.judged(said, gate.incumbent(record.judgements))
                 else:
@@ -281,6 +291,7 @@ class Tuner:
         race = Race(objective, gate.page_totals(baseline, objective), gain, sure, noise.sd)
         # Only the objective of time makes a hang of what takes longer than the best.
         slowest_s = max(page.seconds for page in baseline.pages) / (gain if objective is THROUGHPUT else 1.0)
+        starts_s = [baseline.cold_start_s, *(known.cold_start_s for known in self._record.measured(variant))]
         blocks = plan.blocks_of([index[page.page_id] for page in baseline.pages], self._first_pages(variant))
         return self._job(
             variant,
@@ -290,7 +301,7 @@ class Tuner:
             Limits(
                 left_s,
                 # Building models takes longer than any start of the baseline, but a hang must not take all the rest.
-                start_s=max(_HANG_FACTOR * baseline.cold_start_s, left_s / _STARTS_LEFT),
+                start_s=max(_HANG_FACTOR * max(starts_s), left_s / _STARTS_LEFT),
                 page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
             ),
             race.lost,
@@ -353,6 +364,8 @@ class Tuner:
         )
         for variant, failure in read.failed:
             self._keep_proof(variant, failure, began_s)
+            if variant == record.best:  # proven before the run was taken up again, and refuted now
+                record.best = None
         if len(read.rounds) < plan.MIN_CONFIRM_ROUNDS:
             record.warn(Caution.UNCONFIRMED)
         else:
@@ -393,8 +406,10 @@ def _hang_limits(trials: Sequence[TrialResult]) -> Limits:
     )
 
 
-def _baseline_failed(failure: Failure, header: Study) -> str:
-    if failure.kind is FailureKind.TIMEOUT:
+def _baseline_failed(trial: TrialResult, header: Study) -> str:
+    failure = trial.outcome
+    assert isinstance(failure, Failure)  # noqa: S101  a measurement is no failure
+    if trial.ran_out_of_time:
         return (
             f"a budget of {header.budget_s:.0f} s is too short to measure {header.engine} as shipped; "
             "give a longer --budget"

@@ -11,7 +11,17 @@ from harness.comparing import Deck, affordable_pages, compare, hand_size
 from harness.machine import Caution, detect
 from harness.measure import Bench, Limits, block_pages, measure, truth_caution, warmup_pages
 from harness.space import Space
-from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, Round, Variant, Verdict
+from harness.values import (
+    Block,
+    Failure,
+    FailureKind,
+    Measurement,
+    PageRecord,
+    Round,
+    TrialResult,
+    Variant,
+    Verdict,
+)
 from tests.pages import page_set, write_page
 
 MACHINE = detect()
@@ -104,6 +114,16 @@ def test_a_trial_whose_time_is_over_keeps_the_blocks_that_it_has_read(scripted: 
     assert isinstance(outcome, Measurement)
     assert 0 < len(outcome.pages) < len(one_of_many)
     assert note == f"cut short after {len(outcome.pages)} pages: its time was over"
+
+
+def test_a_trial_whose_time_is_over_before_its_first_block_has_told_nothing(
+    scripted: str, tmp_path: Path
+) -> None:
+    outcome, note = measure(bench(tmp_path), variant(page_ms=5000), [[0]], Limits(1.0))
+    assert isinstance(outcome, Failure)
+    assert note == "cut short after 0 pages: its time was over"
+    assert TrialResult(0, variant(), "search", 0.0, 1.0, outcome, note).ran_out_of_time
+    assert not TrialResult(0, variant(), "search", 0.0, 1.0, outcome).ran_out_of_time
 
 
 def test_a_page_that_hangs_is_a_failure_whatever_was_read_before_it(scripted: str, tmp_path: Path) -> None:

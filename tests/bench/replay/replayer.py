@@ -94,9 +94,11 @@ class Replay:
                     note = reason
                     break
         except _FailedError as failed:
-            if not done or self._now_s < until_s:
+            if self._now_s < until_s:
                 return failed.failure, note
             note = cut_short(done)
+            if not done:
+                return failed.failure, note
         return Measurement(cold_s, tuple(done), build_s=build_s), note
 
     def interleaved_round(

@@ -1,7 +1,23 @@
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from harness.search.confirm import SideBySide, best_of, winner
-from harness.values import Block, Comparison, Constraints, Interval, PageRecord, Round, Variant, Verdict
+from engines.interface import Machine
+from harness.measure import Bench, Limits, SideFailedError
+from harness.search.confirm import SideBySide, best_of, side_by_side, winner
+from harness.search.plan import ConfirmPlan
+from harness.values import (
+    Block,
+    Comparison,
+    Constraints,
+    Failure,
+    FailureKind,
+    Interval,
+    PageRecord,
+    Round,
+    Variant,
+    Verdict,
+)
 
 
 def comparison(name: str, low: float, cer_high: float) -> Comparison:
@@ -59,3 +75,78 @@ def test_what_was_proven_before_stands_until_something_better_is_or_it_fails_its
     assert winner(read_beside(better), (better,), bounds, standing) == better.b
     refuted = comparison("standing", 0.9, 0.0)
     assert winner(read_beside(refuted), (refuted,), bounds, standing) is None
+
+
+@dataclass
+class Rehearsed:
+    """A laboratory where a page takes 2.5 s; `dies` holds the variant that fails in a round, by its number."""
+
+    dies: Mapping[int, Variant] = field(default_factory=dict)
+    left_s: float = 1000.0
+    rounds: list[tuple[tuple[Variant, ...], int]] = field(default_factory=list)
+
+    def interleaved_round(
+        self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
+    ) -> Round:
+        self.rounds.append((tuple(variants), len(pages)))
+        self.left_s -= 2.5 * len(pages) * len(variants)
+        if dead := self.dies.get(number):
+            raise SideFailedError(variants.index(dead), Failure(FailureKind.OOM, "open", "no room"))
+        # Each side's figures carry its name, for what is dropped to be seen.
+        blocks = tuple((Block((PageRecord(v.id, (), 1.0, {}),), 1.0),) for v in variants)
+        names = [int(v.id[:4], 16) / 1e9 for v in variants]
+        return Round(blocks, tuple(names), tuple(names[1:]), tuple(names))
+
+
+BASE, FIRST, SECOND, THIRD = (Variant(name, "cpu", {}) for name in ("base", "first", "second", "third"))
+
+
+def proof(lab: Rehearsed, tmp_path: Path, rounds: int = 4) -> SideBySide:
+    return side_by_side(
+        lab,  # type: ignore[arg-type]  all that a proof asks of a laboratory
+        Bench((), (), tmp_path, Machine("x", 2, 1024)),
+        (BASE, FIRST, SECOND, THIRD),
+        range(4 * rounds),
+        ConfirmPlan(3, rounds, 4),
+        Limits(60.0),
+        left_s=lambda: lab.left_s,
+        begins=lambda *_: None,
+    )
+
+
+def test_a_finalist_that_fails_takes_nothing_but_its_own_part_along(tmp_path: Path) -> None:
+    lab = Rehearsed({2: SECOND})
+    read = proof(lab, tmp_path)
+    assert read.sides == (BASE, FIRST, THIRD)
+    assert [variant for variant, _ in read.failed] == [SECOND]
+    assert [len(sides) for sides, _ in lab.rounds] == [4, 4, 4, 3, 3]
+    for one in read.rounds:
+        assert [own[0].pages[0].page_id for own in one.blocks] == [side.id for side in read.sides]
+        assert one.cold_start_s[1:] == one.log_ratios == one.peak_rss_mib[1:]
+        assert len(one.cold_start_s) == 3
+
+
+def test_a_baseline_that_fails_in_company_gets_less_of_it_and_its_rounds_stay(tmp_path: Path) -> None:
+    lab = Rehearsed({1: BASE})
+    read = proof(lab, tmp_path)
+    assert read.sides == (BASE, FIRST, SECOND)
+    assert len(read.rounds) == 4
+    lab = Rehearsed(dict.fromkeys(range(3, 9), BASE))
+    read = proof(lab, tmp_path)
+    assert read.sides == (BASE, FIRST)
+    assert len(read.rounds) == 3
+    assert [len(sides) for sides, _ in lab.rounds] == [4, 4, 4, 4, 3, 2]
+
+
+def test_what_a_failure_took_is_made_up_for_by_fewer_pages(tmp_path: Path) -> None:
+    lab = Rehearsed({1: SECOND}, left_s=120.0)
+    read = proof(lab, tmp_path, rounds=3)
+    assert read.sides == (BASE, FIRST, THIRD)
+    assert [pages for _, pages in lab.rounds] == [4, 3, 2, 2, 2]
+    assert lab.left_s >= 0
+
+
+def test_what_was_proven_before_does_not_outlive_its_own_failure() -> None:
+    standing, other = comparison("standing", 3, 0.0), comparison("new", 0.5, 0.0)
+    dead = replace(read_beside(other), failed=((standing.b, Failure(FailureKind.CRASH, "read", "died")),))
+    assert winner(dead, (other,), Constraints(), standing) is None

@@ -147,6 +147,17 @@ def test_what_is_being_measured_is_not_proposed_again(tmp_path: Path) -> None:
     assert len({proposal.variant.id for proposal in asked if proposal}) == 12
 
 
+def test_what_ran_out_of_time_is_not_held_against_a_variant(tmp_path: Path) -> None:
+    source = proposals(tmp_path, Experiment(search={"model": ["small", "tiny"]}))
+    asked = source.ask(None)
+    assert asked is not None
+    source.drop(asked)
+    (trial,) = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+    assert trial.state is optuna.trial.TrialState.FAIL  # which samplers leave out
+    others = {proposal.variant for proposal in (source.ask(None), source.ask(None)) if proposal}
+    assert asked.variant in others
+
+
 def test_a_trial_that_outlives_its_database_is_told_to_the_next_one(tmp_path: Path) -> None:
     """Two devices measure while the database goes away."""
 

@@ -204,10 +204,20 @@ def test_without_ground_truth_the_baseline_is_the_reference(scripted: str, tmp_p
 
 def test_a_baseline_that_cannot_be_measured_is_said_plainly(scripted: str, tmp_path: Path) -> None:
     work = task(tmp_path, FAST, budget_s=2.0)
-    slow = [replace(knob, default=5000) if knob.name == "page_ms" else knob for knob in work.space.knobs]
+    slow = [replace(knob, default=2500) if knob.name == "page_ms" else knob for knob in work.space.knobs]
     space = Space("scripted", "cpu", tuple(slow))
     with pytest.raises(UserError, match="too short to measure scripted as shipped"):
         tuner(tmp_path, Task(work.header, work.pages, space, work.experiment)).run()
+    kept = RunFolder.create(tmp_path / "run").study()
+    assert [trial.ran_out_of_time for trial in kept.trials] == [True]
+    (tmp_path / "run" / "study.db").unlink(missing_ok=True)
+    longer = replace(work.header, budget_s=kept.spent_s + 40.0, spent_s=kept.spent_s)
+    again = tuner(tmp_path, Task(longer, work.pages, space, work.experiment), interrupt_at=2)
+    study = again.run(kept.trials)
+    assert study.baseline is not None
+    assert (study.baseline.number, study.baseline.variant) == (1, space.variant({}))
+    assert study.shipped_failure is None
+    assert Caution.STAND_IN.sentence not in study.cautions
 
 
 def failing_as_shipped(work: Task, start: list[dict[str, Setting]]) -> Task:
