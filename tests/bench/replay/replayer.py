@@ -1,10 +1,11 @@
 """A laboratory that answers from a table, on a clock of its own: hours of search in seconds.
 
-Noise is the recorded one. Each process draws one of its variant's rounds for its start, and each block draws one
-for the time of its pages. A block's wall time is that of its pages in the drawn round, times the wall over page
-seconds of that round, which is what replicas side by side make of it. A block shorter than the recorded pass keeps
-all replicas busy only because `block_pages` makes it long enough. Two sides of a round draw independently, where
-live ones share the machine's mood: the replay is the noisier of the two.
+Noise is the recorded one. Each process draws one of its variant's rounds, for its start and for all that it reads:
+what sets one process apart from the next does not average out over its blocks. A block's wall time is that of its
+pages in the drawn round, times the wall over page seconds of that round, which is what replicas side by side make of
+it. A block shorter than the recorded pass keeps all replicas busy only because `block_pages` makes it long enough.
+Two sides of a round draw independently, where live ones share the machine's mood: the replay is the noisier of the
+two.
 
 The text of a page is stood in for by one with the same number of edits, so that scores, intervals and gates are
 the real ones.
@@ -85,10 +86,11 @@ class Replay:
         done: list[Block] = []
         note = ""
         try:
-            cold_s, build_s = self._start(variant, until_s)
+            reading, build_s = self._start(variant, until_s)
+            cold_s = reading.cold_start_s + build_s
             for block in blocks:
                 done.append(
-                    self._read(variant, block, min(until_s, self._now_s + limits.page_s * len(block)))
+                    self._read(reading, block, min(until_s, self._now_s + limits.page_s * len(block)))
                 )
                 if reason := stop(done):
                     note = reason
@@ -112,9 +114,10 @@ class Replay:
         blocks: list[tuple[Block, ...]] = []
         for side, variant in enumerate(variants):
             try:
-                cold_s.append(self._start(variant, math.inf)[0])
+                reading, build_s = self._start(variant, math.inf)
+                cold_s.append(reading.cold_start_s + build_s)
                 blocks.append(
-                    tuple(self._read(variant, pages[start:end], math.inf) for start, end in pairwise(edges))
+                    tuple(self._read(reading, pages[start:end], math.inf) for start, end in pairwise(edges))
                 )
             except _FailedError as failed:
                 raise SideFailedError(side, failed.failure) from failed
@@ -128,8 +131,8 @@ class Replay:
         """The row of a variant. Raises KeyError for one that the table lacks."""
         return self.table.by_id[variant.id]
 
-    def _start(self, variant: Variant, until_s: float) -> tuple[float, float]:
-        """Cold start and, of it, building, in seconds."""
+    def _start(self, variant: Variant, until_s: float) -> tuple[Reading, float]:
+        """What the process will read, and the seconds that it builds before."""
         row = self.row(variant)
         reading = self._draw.choice(row.rounds)
         if reading.failure is not None:
@@ -139,10 +142,9 @@ class Replay:
         build_s = 0.0 if artefact in self._built else self.table.builds[artefact]
         self._pass(reading.cold_start_s + build_s, until_s, "open")
         self._built.add(artefact)
-        return reading.cold_start_s + build_s, build_s
+        return self.table.whole(reading), build_s
 
-    def _read(self, variant: Variant, block: Sequence[int], until_s: float) -> Block:
-        reading = self._draw.choice(self.table.readings(self.row(variant)))
+    def _read(self, reading: Reading, block: Sequence[int], until_s: float) -> Block:
         places = [self._seen[index] for index in block]
         wall_s = reading.wall_s / sum(reading.page_s) * sum(reading.page_s[i] for i in places)
         self._pass(wall_s, until_s, "read")

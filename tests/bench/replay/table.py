@@ -127,14 +127,17 @@ class Table:
         return self.space.variant({})
 
     def readings(self, row: Row) -> tuple[Reading, ...]:
-        """The rounds that were measured, each with every page.
+        """The rounds that were measured, each with every page."""
+        return tuple(map(self.whole, row.readings))
+
+    def whole(self, reading: Reading) -> Reading:
+        """A round that was measured, with every page.
 
         Pages that a hopeless variant was spared take the baseline's time in the proportion of those that it read,
         and have the baseline's edits: such a variant is too slow to be chosen whatever they were.
         """
-        return tuple(self._whole(reading) if reading.cut else reading for reading in row.readings)
-
-    def _whole(self, reading: Reading) -> Reading:
+        if not reading.cut:
+            return reading
         model = self.by_id[self.baseline.id].readings[0]
         count = len(reading.page_s)
         slower = sum(reading.page_s) / sum(model.page_s[:count])
