@@ -75,7 +75,7 @@ def judge(
     baseline_scores: Sequence[PageScore],
     objective: Objective = THROUGHPUT,
 ) -> Judgement:
-    """Judge a trial by `scores` of its pages; `baseline_scores` hold at least those pages."""
+    """Judge a trial by `scores` of all pages that are known to be read so; `baseline_scores` hold at least those."""
     if isinstance(trial.outcome, Failure):
         return Judgement(trial, WORST, None, {"failed": 1.0}, likely=False)
     read = {score.page_id for score in scores}

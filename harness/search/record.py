@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from engines.interface import Machine
+from engines.interface import Machine, Setting
 from harness import objectives
+from harness.accuracy.bootstrap import cer_increase
 from harness.accuracy.scores import PageScore
 from harness.data import PageRef
 from harness.machine import Caution
@@ -16,8 +17,10 @@ from harness.search.confirm import best_of
 from harness.search.gate import Judgement
 from harness.search.noise import Noise
 from harness.store import RunFolder
-from harness.values import Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
+from harness.values import Block, Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
 
+_BLOCKS_TO_TELL = 2
+"""Of a trial: the documents of the first are too few for an interval that something is sure by."""
 _OF_ITS_END = (Caution.INTERRUPTED, Caution.FEW_TRIALS, Caution.UNCONFIRMED, Caution.UNEQUAL_SETS)
 """Cautions that say how a run ended: where it goes on, that is found anew."""
 
@@ -25,7 +28,8 @@ _OF_ITS_END = (Caution.INTERRUPTED, Caution.FEW_TRIALS, Caution.UNCONFIRMED, Cau
 class Record:
     """Trials and what they are worth; `spent_s` gives the seconds since the run began.
 
-    Side effect: `keep` writes each trial into the run folder.
+    Variants that are equal in `text_knobs`, those that may change the text, read alike: the fullest trial of them
+    says how. Side effect: `keep` writes each trial into the run folder.
     """
 
     def __init__(
@@ -35,9 +39,11 @@ class Record:
         folder: RunFolder,
         machine: Machine,
         spent_s: Callable[[], float],
+        text_knobs: Iterable[str],
     ) -> None:
         self._header, self._pages, self._folder, self._machine = header, tuple(pages), folder, machine
         self._spent_s = spent_s
+        self._text_knobs = frozenset(text_knobs)
         self.objective = objectives.of(header)
         self.references = header.references
         self.trials: list[TrialResult] = []
@@ -51,6 +57,7 @@ class Record:
         self._baseline: TrialResult | None = None
         self._read_by_baseline: list[PageRecord] = []
         self._scores: dict[int, list[PageScore]] = {}
+        self._texts: dict[frozenset[tuple[str, Setting]], list[PageScore]] = {}
         self._judged: dict[str, list[Judgement]] = {}
         self._next = 0
 
@@ -137,7 +144,7 @@ class Record:
             trial,
             self.measured_baseline,
             self._header.constraints,
-            self._scored(trial),
+            self._read(trial),
             self._scored(self.baseline),
             self.objective,
         )
@@ -146,6 +153,38 @@ class Record:
         alike = self._judged.setdefault(trial.variant.id, [])
         alike.append(judgement)
         return gate.together(alike)
+
+    def knows_text_of(self, variant: Variant) -> bool:
+        """Whether some trial has shown how it reads every page of the search: its speed is all there is to measure."""
+        return len(self._texts.get(self._text_settings(variant), ())) == len(self.measured_baseline.pages)
+
+    def reads_worse(self, blocks: Sequence[Block]) -> str | None:
+        """Why to give up a trial after these blocks: it surely exceeds the bound on CER. None to go on."""
+        if len(blocks) < _BLOCKS_TO_TELL:
+            return None
+        scores = self.bench().score([page for block in blocks for page in block.pages])
+        read = {score.page_id for score in scores}
+        same = [score for score in self._scored(self.baseline) if score.page_id in read]
+        if not any(score.characters.reference_length for score in same):
+            return None
+        surely = cer_increase(same, scores).low > self._header.constraints.max_cer_increase
+        return f"dropped after {len(scores)} pages: reads worse for sure" if surely else None
+
+    def _text_settings(self, variant: Variant) -> frozenset[tuple[str, Setting]]:
+        return frozenset(
+            (name, value) for name, value in variant.settings.items() if name in self._text_knobs
+        )
+
+    def _read(self, trial: TrialResult) -> list[PageScore]:
+        """The scores of its pages, and of others by a trial that reads alike, as far as both have read the same."""
+        own = self._scored(trial)
+        known = self._texts.setdefault(self._text_settings(trial.variant), own)
+        errors = {score.page_id: score.characters.errors for score in known}
+        if len(own) > len(known):
+            self._texts[self._text_settings(trial.variant)] = own
+        elif own and all(errors.get(score.page_id) == score.characters.errors for score in own):
+            return known
+        return own
 
     def bench(self, folder: Path | None = None) -> Bench:
         """All pages, with `folder` for what is written meanwhile."""

@@ -40,8 +40,8 @@ _STARTS_LEFT = 4
 _SHORTEST_DEADLINE_S = 15.0
 _MAX_FINALISTS = 3
 _FEW_TRIALS = 3
-_BLOCKS_AGAIN = 2
-"""Of a trial of what has been measured already."""
+_BLOCKS_FOR_SPEED = 2
+"""Of a trial whose text is known."""
 
 
 class Listener(Protocol):
@@ -97,7 +97,8 @@ class Tuner:
         self._listener = listener
         self._began = self._lab.now_s() - task.header.spent_s
         self._split = plan.split_pages(task.header.references, task.header.seed)
-        self._record = Record(task.header, task.pages, folder, machine, self._spent_s)
+        text_knobs = [knob.name for knob in task.space.knobs if knob.changes_text]
+        self._record = Record(task.header, task.pages, folder, machine, self._spent_s, text_knobs)
         if self._split.overlap:
             self._record.warn(Caution.TOO_FEW_PAGES)
 
@@ -296,15 +297,15 @@ class Tuner:
         return self._job(
             variant,
             "search",
-            # How it reads is known: a few pages tell its speed as well as many, which have the same start in common.
-            blocks[:_BLOCKS_AGAIN] if proposal.origin == "again" else blocks,
+            # Where it is known how it reads, a few pages tell its speed as well as many of the same process.
+            blocks[:_BLOCKS_FOR_SPEED] if self._record.knows_text_of(variant) else blocks,
             Limits(
                 left_s,
                 # Building models takes longer than any start of the baseline, but a hang must not take all the rest.
                 start_s=max(_HANG_FACTOR * max(starts_s), left_s / _STARTS_LEFT),
                 page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
             ),
-            race.lost,
+            lambda done: race.lost(done) or self._record.reads_worse(done),
         )
 
     def _first_pages(self, variant: Variant) -> int:
