@@ -155,7 +155,7 @@ class Record:
         return gate.together(alike)
 
     def knows_text_of(self, variant: Variant) -> bool:
-        """Whether some trial has shown how it reads every page of the search: its speed is all there is to measure."""
+        """Whether some trial has shown how it reads every page of the search: only its speed is to be measured."""
         return len(self._texts.get(self._text_settings(variant), ())) == len(self.measured_baseline.pages)
 
     def reads_worse(self, blocks: Sequence[Block]) -> str | None:

@@ -27,9 +27,11 @@ def comparison(name: str, low: float, cer_high: float) -> Comparison:
     return Comparison(a, b, (0.5,) * 3, Interval(low + 1, low, low + 2), Verdict.FASTER, one, one, cer, 10)
 
 
-def test_the_winner_is_the_best_lower_bound_among_the_accurate() -> None:
+def test_the_winner_is_the_fastest_among_the_surely_faster_and_accurate() -> None:
     bold, sure, slower = comparison("bold", 9, 0.01), comparison("sure", 3, 0.001), comparison("slow", 2, 0.0)
     assert best_of([bold, slower, sure], 0.002) == sure.b
+    lucky = replace(slower, speedup=Interval(3.5, 3.49, 3.51))  # three rounds that happened to be alike
+    assert best_of([lucky, sure], 0.002) == sure.b
     assert best_of([bold], 0.002) is None
     assert best_of([comparison("same", 0.9, 0.0)], 0.002) is None
     assert best_of([], 0.002) is None
