@@ -40,6 +40,12 @@ class Noise:
 UNKNOWN = Noise(0.075, 0, 0.0)
 """What was seen on shared machines: trials minutes apart differed by up to 16 %."""
 _NOISE = TypeAdapter(Noise)
+_LEAST_SD, _MOST_SD = 0.02, 0.15
+
+
+def reckoned_sd(noise: Noise | None) -> float:
+    """The deviation to reckon with: a few trials tell it roughly, and without any it is not known."""
+    return min(_MOST_SD, max(_LEAST_SD, (noise or UNKNOWN).sd))
 
 
 def noise_key(header: Study, base: Variant, label: str) -> str:

@@ -27,6 +27,7 @@ from engines.interface import Choice, Knob, Setting
 from harness.experiments import Experiment
 from harness.search import ranking
 from harness.search.gate import WORST, Judgement
+from harness.search.noise import UNKNOWN
 from harness.space import Space
 from harness.values import Failure, Variant
 
@@ -58,6 +59,8 @@ class Proposal:
 class Proposals:
     """Ask for variants, tell what they were worth. Side effect: every one is kept in the Optuna study.
 
+    `noise_sd` is the deviation of the log of the speed between trials of one variant.
+
     With `run`, which names this process's run, the study is shared with other runs on machines of one kind: `tags` go
     with every trial, and nothing is asked but within `turn`, which one process at a time holds.
     """
@@ -69,6 +72,7 @@ class Proposals:
         storage: str | BaseStorage,
         name: str,
         seed: int,
+        noise_sd: float = UNKNOWN.sd,
         *,
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
@@ -81,6 +85,7 @@ class Proposals:
             knob.name: knob.domain.values[0] for knob in restricted if len(knob.domain.values) == 1
         }
         self._draw = random.Random(f"{seed}/neighbours")
+        self._noise_sd = noise_sd
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._storage = get_storage(storage)
         self._run = run
@@ -250,7 +255,14 @@ class Proposals:
         self, incumbent: Variant, busy: set[str], shares: Mapping[str, float], least: float
     ) -> Variant | None:
         """The untried change of the incumbent that promises most, None where none promises `least`."""
-        found = ranking.steps(self._knobs, incumbent.settings, tuple(self._trials.values()), shares)
+        found = ranking.steps(
+            self._knobs,
+            incumbent.settings,
+            tuple(self._trials.values()),
+            shares,
+            noise_sd=self._noise_sd,
+            resolved=lambda settings: self._space.suggested(settings).settings,
+        )
         # Equals in an order of the seed's, as an engine lists its knobs by stage and not by merit.
         found.sort(key=lambda step: (-round(step.gain, 6), self._draw.random()))
         for step in found:
@@ -271,7 +283,8 @@ class Proposals:
         rivals = [trial.settings for _, trial in fitting[:_RIVALS]]
         if len(rivals) < 2:
             return None, 0.0
-        worth = ranking.repeats(self._knobs, rivals, tuple(self._trials.values()), shares)
+        told = tuple(self._trials.values())
+        worth = ranking.repeats(self._knobs, rivals, told, shares, noise_sd=self._noise_sd)
         most = max(range(len(rivals)), key=lambda place: worth[place])
         return Variant(self._space.engine, self._space.device, rivals[most]), worth[most]
 

@@ -11,8 +11,6 @@ _SLOWER_AT_ONCE = 4.0
 _SLOWER = 2.0
 """A trial is dropped where the log of its time is so many deviations beyond the incumbent's for the same pages, after
 its first block and later. The confirmation is where small gains are told."""
-_LEAST_SD, _MOST_SD = 0.02, 0.15
-"""The noise that is reckoned with: a few trials tell it roughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Race:
         expected = sum(self.shares[page.page_id] for block in blocks for page in block.pages) / self.gain
         ratio = self.objective.total(blocks) / expected
         deviations = (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER) if self.sure else 0.0
-        limit = math.exp(deviations * min(_MOST_SD, max(_LEAST_SD, self.sd)))
+        limit = math.exp(deviations * self.sd)
         if ratio <= limit:
             return None
         read = sum(len(block.pages) for block in blocks)

@@ -7,7 +7,7 @@ Schonlau and Welch 1998), which is generous to the untried, times the chance tha
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -22,7 +22,6 @@ _EFFECT = 0.4
 """Sd of the log of the speed between values of a knob whose stage takes all the time."""
 _LEAST_SHARE = 0.1
 """A stage whose time is short or not known may still hold up the others."""
-_NOISE = UNKNOWN.sd
 _INTERACTION = 0.1
 """Sd of what a sum of effects misses; variants that differ in few knobs share it."""
 _LEVEL = 1.0
@@ -67,13 +66,21 @@ def stage_shares(outcome: Measurement | Failure) -> dict[str, float]:
 
 
 def steps(
-    knobs: Sequence[Knob], incumbent: Settings, told: Sequence[Told], shares: Mapping[str, float]
+    knobs: Sequence[Knob],
+    incumbent: Settings,
+    told: Sequence[Told],
+    shares: Mapping[str, float],
+    *,
+    noise_sd: float = UNKNOWN.sd,
+    resolved: Callable[[Settings], Settings] = dict,
 ) -> list[Step]:
     """Changes of one knob of the incumbent, and of a few, the most promising first, tried ones among them.
 
     Every single change is listed. A change of two is the best single one with another beside it, and so on: effects
     that add up are told sooner where several are tried at once. `shares` is that of each stage in the incumbent's
-    time, empty where it is not known; `told` holds the incumbent.
+    time, empty where it is not known; `told` holds the incumbent. `noise_sd` is that of the log of the speed of one
+    trial, and `resolved` applies the conditions of knobs: what a change switches off must not be credited with what
+    it did, and what it switches on is at its default.
     """
     singles: list[Settings] = [
         {knob.name: value}
@@ -88,14 +95,24 @@ def steps(
         wider = [{**best, **single} for single in singles if not best.keys() & single.keys()]
         if not wider:
             break
-        rated = _rated(knobs, incumbent, wider, told, shares)
+        points = [resolved({**incumbent, **changes}) for changes in wider]
+        gains = _gains(knobs, incumbent, points, told, shares, noise_sd)
+        rated = [
+            Step(changes, gain * _chance(knobs, changes, incumbent, told))
+            for changes, gain in zip(wider, gains, strict=True)
+        ]
         found += rated
         best = max(rated, key=lambda step: step.gain).changes
     return sorted(found, key=lambda step: -step.gain)
 
 
 def repeats(
-    knobs: Sequence[Knob], rivals: Sequence[Settings], told: Sequence[Told], shares: Mapping[str, float]
+    knobs: Sequence[Knob],
+    rivals: Sequence[Settings],
+    told: Sequence[Told],
+    shares: Mapping[str, float],
+    *,
+    noise_sd: float = UNKNOWN.sd,
 ) -> list[float]:
     """What measuring each of the rivals once more promises, for the speed of what is chosen in the end (its log).
 
@@ -104,37 +121,39 @@ def repeats(
     """
     measured = [trial for trial in told if trial.log_speedup is not None]
     points = [*(trial.settings for trial in measured), *rivals]
-    mean, covariance = _posterior(_covariance(knobs, points, shares), measured)
+    mean, covariance = _posterior(_covariance(knobs, points, shares), measured, noise_sd)
     found = []
     for here in range(len(rivals)):
         there = max((i for i in range(len(rivals)) if i != here), key=lambda i: float(mean[i]))
         told_apart = float(covariance[here, here] - covariance[there, here])
-        sd = abs(told_apart) / math.sqrt(float(covariance[here, here]) + _NOISE**2)
+        sd = abs(told_apart) / math.sqrt(float(covariance[here, here]) + noise_sd**2)
         found.append(_expected(-abs(float(mean[here] - mean[there])), max(1e-9, sd)))
     return found
 
 
-def _rated(
+def _gains(
     knobs: Sequence[Knob],
     incumbent: Settings,
     offered: Sequence[Settings],
     told: Sequence[Told],
     shares: Mapping[str, float],
-) -> list[Step]:
+    noise_sd: float,
+) -> list[float]:
+    """The expected improvement of each of the offered points over the incumbent."""
     measured = [trial for trial in told if trial.log_speedup is not None]
-    points = [*(trial.settings for trial in measured), incumbent]
-    points += [{**incumbent, **changes} for changes in offered]
-    mean, covariance = _posterior(_covariance(knobs, points, shares), measured)
+    points = [*(trial.settings for trial in measured), incumbent, *offered]
+    mean, covariance = _posterior(_covariance(knobs, points, shares), measured, noise_sd)
     variance = np.diag(covariance) + covariance[0, 0] - 2 * covariance[0]
+    return [
+        _expected(float(mean[place] - mean[0]), math.sqrt(max(1e-12, float(variance[place]))))
+        for place in range(1, len(offered) + 1)
+    ]
+
+
+def _chance(knobs: Sequence[Knob], changes: Settings, incumbent: Settings, told: Sequence[Told]) -> float:
+    """The chance that the incumbent with these changes works and reads well."""
     by_name = {knob.name: knob for knob in knobs}
-    found = []
-    for place, changes in enumerate(offered, start=1):
-        gain = _expected(float(mean[place] - mean[0]), math.sqrt(max(1e-12, float(variance[place]))))
-        chance = math.prod(
-            _admissible(by_name[name], value, incumbent, told) for name, value in changes.items()
-        )
-        found.append(Step(changes, gain * chance))
-    return found
+    return math.prod(_admissible(by_name[name], value, incumbent, told) for name, value in changes.items())
 
 
 def _expected(mean: float, sd: float) -> float:
@@ -143,7 +162,7 @@ def _expected(mean: float, sd: float) -> float:
 
 
 def _posterior(
-    prior: NDArray[np.float64], measured: Sequence[Told]
+    prior: NDArray[np.float64], measured: Sequence[Told], noise_sd: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and covariance of the points after the first ones, which are those that were measured, with noise."""
     count = len(measured)
@@ -151,7 +170,7 @@ def _posterior(
         return np.zeros(len(prior)), prior
     seen = np.array([trial.log_speedup for trial in measured])
     level = float(seen.mean())
-    known = prior[:count, :count] + np.diag([_NOISE**2 / trial.trials for trial in measured])
+    known = prior[:count, :count] + np.diag([noise_sd**2 / trial.trials for trial in measured])
     gain = np.linalg.solve(known, prior[:count, count:]).T
     return level + gain @ (seen - level), prior[count:, count:] - gain @ prior[:count, count:]
 

@@ -26,7 +26,7 @@ from harness.search.disturbance import undisturbed
 from harness.search.gate import Judgement
 from harness.search.lab import Lab, ThisMachine
 from harness.search.lanes import Job, Lanes
-from harness.search.noise import UNKNOWN, noise_key
+from harness.search.noise import noise_key, reckoned_sd
 from harness.search.proposals import Proposal, Proposals
 from harness.search.race import Race
 from harness.search.record import Record
@@ -257,10 +257,11 @@ class Tuner:
 
     def _proposals(self) -> Proposals | Company:
         task, header = self._task, self._task.header
+        noise_sd = reckoned_sd(self._record.noise)
 
         def alone() -> Proposals:
             storage = f"sqlite:///{self._folder.study_db}"
-            return Proposals(self._space, task.experiment, storage, header.id, header.seed)
+            return Proposals(self._space, task.experiment, storage, header.id, header.seed, noise_sd)
 
         if (shared := task.shared) is None:
             return alone()
@@ -273,6 +274,7 @@ class Tuner:
                 shared.storage,
                 shared.name,
                 seed,
+                noise_sd,
                 run=shared.run,
                 tags=shared.tags,
                 turn=shared.turn,
@@ -288,8 +290,9 @@ class Tuner:
         index = self._record.index
         sure = leader is not None and leader.feasible
         gain = math.exp(leader.log_speedup) if leader and sure else 1.0
-        noise = self._record.noise or UNKNOWN
-        race = Race(objective, gate.page_totals(baseline, objective), gain, sure, noise.sd)
+        race = Race(
+            objective, gate.page_totals(baseline, objective), gain, sure, reckoned_sd(self._record.noise)
+        )
         # Only the objective of time makes a hang of what takes longer than the best.
         slowest_s = max(page.seconds for page in baseline.pages) / (gain if objective is THROUGHPUT else 1.0)
         starts_s = [baseline.cold_start_s, *(known.cold_start_s for known in self._record.measured(variant))]

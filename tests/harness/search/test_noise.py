@@ -8,7 +8,7 @@ from harness.measure import Bench
 from harness.objectives import THROUGHPUT
 from harness.search import noise
 from harness.search.lab import ThisMachine
-from harness.search.noise import Noise
+from harness.search.noise import Noise, reckoned_sd
 from harness.search.race import Race
 from harness.values import Block, PageRecord
 from tests.harness.search.test_tuner import FAST, MACHINE, task
@@ -67,7 +67,7 @@ def test_a_few_trials_are_measured_where_the_budget_has_room(scripted: str, tmp_
 @pytest.mark.parametrize(("sd", "limit_pct"), [(0.001, 4), (0.05, 10), (10.0, 30)])
 def test_a_noisier_machine_gives_trials_up_later(sd: float, limit_pct: float) -> None:
     """After the second block, at two deviations of the log, the noise taken as at least 2 % and at most 15 %."""
-    race = Race(THROUGHPUT, {"p": 1.0}, 1.0, sure=True, sd=sd)
+    race = Race(THROUGHPUT, {"p": 1.0}, 1.0, sure=True, sd=reckoned_sd(Noise(sd, 8, 0.0)))
 
     def lost(ratio: float, blocks: int) -> bool:
         return race.lost([Block((PageRecord("p", (), ratio, {}),), ratio)] * blocks) is not None

@@ -83,7 +83,7 @@ def test_of_what_is_measured_only_rivals_of_the_best_come_again(tmp_path: Path) 
         known = judgement(proposal.variant, sum(times.values()), times[name])
         source.tell(proposal, replace(known, log_speedup=rivals.get(name, known.log_speedup - 2)))
         best = proposal.variant if best is None or name in rivals else best
-    assert {name for name, count in times.items() if count > 1} == set(rivals)
+    assert set() < {name for name, count in times.items() if count > 1} <= set(rivals)
 
 
 def test_the_search_finds_the_optimum_of_a_small_space(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from engines.interface import Choice, Knob, Ordered, Setting
 from harness.search import ranking
+from harness.search.noise import UNKNOWN
 from harness.search.ranking import Told, repeats, stage_shares, steps
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord
 
@@ -113,11 +114,11 @@ def test_the_fit_is_that_of_a_gaussian_process() -> None:
 
     x = np.linspace(0, 1, 5)[:, None]
     seen = np.array([0.3, -0.1, 0.2])
-    reference = GaussianProcessRegressor(RBF(0.4, "fixed"), alpha=ranking._NOISE**2, optimizer=None)
+    reference = GaussianProcessRegressor(RBF(0.4, "fixed"), alpha=UNKNOWN.sd**2, optimizer=None)
     reference.fit(x[:3], seen - seen.mean())
     mean, covariance = reference.predict(x[3:], return_cov=True)
     own_mean, own_covariance = ranking._posterior(
-        RBF(0.4)(x), [Told({}, float(value), 0.0) for value in seen]
+        RBF(0.4)(x), [Told({}, float(value), 0.0) for value in seen], UNKNOWN.sd
     )
     assert own_mean == pytest.approx(mean + seen.mean())
     assert own_covariance == pytest.approx(covariance)
@@ -130,10 +131,10 @@ def test_a_repeat_is_worth_what_it_adds_to_the_speed_of_the_choice() -> None:
 
     def expected(trials: list[Told]) -> tuple[np.ndarray, np.ndarray]:
         points = [*(trial.settings for trial in trials), *rivals]
-        return ranking._posterior(ranking._covariance(KNOBS, points, {}), trials)
+        return ranking._posterior(ranking._covariance(KNOBS, points, {}), trials, UNKNOWN.sd)
 
     mean, covariance = expected(known)
-    spread = math.sqrt(float(covariance[0, 0]) + ranking._NOISE**2)
+    spread = math.sqrt(float(covariance[0, 0]) + UNKNOWN.sd**2)
     draws = np.random.default_rng(0).normal(float(mean[0]), spread, 4000)
     after = [float(expected([*known, Told(rivals[0], float(value), 0.0)])[0].max()) for value in draws]
     assert repeats(KNOBS, rivals, known, {})[0] == pytest.approx(np.mean(after) - float(mean.max()), rel=0.1)
