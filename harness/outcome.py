@@ -80,19 +80,52 @@ def is_unequal(study: Study) -> bool:
     return proof is not None and any(each.value > bound for each in proof.cer_increase_by_set.values())
 
 
+def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
+    """What trials of the search give on all of its pages, by their numbers: pages a second, and how they are read.
+
+    A trial that read a few pages, for it was known how it reads, is shown by one that reads these alike and has read
+    all; the few stand for as much of the work as the baseline spent there. One that was dropped half-way is left out.
+    """
+    baseline = study.baseline.outcome if study.baseline else None
+    if not isinstance(baseline, Measurement):
+        return {}
+    spent_s = {page.page_id: page.seconds for page in baseline.pages}
+    measured = [
+        (trial, trial.outcome)
+        for trial in study.trials
+        if trial.phase != "confirm" and isinstance(trial.outcome, Measurement) and trial.outcome.blocks
+    ]
+    # Most settings leave the text as it is.
+    whole = {_texts(outcome): outcome for _, outcome in measured if len(outcome.pages) >= len(spent_s)}
+    found = {}
+    for trial, outcome in measured:
+        if len(outcome.pages) >= len(spent_s):
+            found[trial.number] = (outcome.pages_per_second, outcome)
+            continue
+        alike = next((other for texts, other in whole.items() if _texts(outcome) <= texts), None)
+        if alike and not trial.note:
+            share = sum(spent_s[page.page_id] for page in outcome.pages) / sum(spent_s.values())
+            wall_s = sum(block.wall_s for block in outcome.blocks)
+            found[trial.number] = (share * len(spent_s) / wall_s, alike)
+    return found
+
+
+def _texts(measurement: Measurement) -> frozenset[tuple[str, str]]:
+    """What is read on which page, by page id."""
+    return frozenset((page.page_id, page.text) for page in measurement.pages)
+
+
 def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:
     """(trial, pages a second, CER) of the search that no other beats on both, fastest first."""
+    figures = over_all_pages(study)
     points = []
-    baseline = study.baseline.outcome if study.baseline else None
-    whole = len(baseline.pages) if isinstance(baseline, Measurement) else 0
     for trial in study.trials:
-        if trial.phase == "confirm" or not isinstance(trial.outcome, Measurement) or not trial.outcome.blocks:
+        if trial.number not in figures:
             continue
-        if len(trial.outcome.pages) < whole:  # dropped half-way: its figures are of other pages
-            continue
-        summary = accuracy(study, trial.outcome)
+        pages_per_second, reading = figures[trial.number]
+        summary = accuracy(study, reading)
         if summary is not None:
-            points.append((trial, trial.outcome.pages_per_second, summary.cer))
+            points.append((trial, pages_per_second, summary.cer))
     points.sort(key=lambda point: (-point[1], point[2]))
     front: list[tuple[TrialResult, float, float]] = []
     for point in points:

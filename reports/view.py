@@ -8,6 +8,7 @@ from engines.interface import Setting
 from harness.accuracy.scores import PageScore, Summary, score_page, summarise
 from harness.bounds import violations_of
 from harness.machine import Caution
+from harness.outcome import over_all_pages
 from harness.stats import percentile
 from harness.values import (
     Comparison,
@@ -36,6 +37,8 @@ class Trial:
     """The pooled scores, None where no page that was read has text to be read."""
     partial: bool
     """It was dropped before it had read every page of the search: its figures do not compare with others."""
+    pages_per_second: float | None
+    """Over all pages of the search where it is not partial, None where nothing was measured."""
 
     @property
     def number(self) -> int:
@@ -57,12 +60,6 @@ class Trial:
     def failure(self) -> Failure | None:
         """Why there is no measurement, None where there is one."""
         return self.result.outcome if isinstance(self.result.outcome, Failure) else None
-
-    @property
-    def pages_per_second(self) -> float | None:
-        """Pages over wall time of all blocks, None where nothing was measured."""
-        wall_s = sum(block.wall_s for block in self.measurement.blocks) if self.measurement else 0.0
-        return len(self.measurement.pages) / wall_s if self.measurement and wall_s > 0 else None
 
     def latency_ms(self, p: float) -> float | None:
         """A percentile of the milliseconds per page, None where there are too few pages for it."""
@@ -264,32 +261,33 @@ def _trials(study: Study, references: Mapping[str, ReferencePage]) -> tuple[Tria
             known[key] = score_page(references[page.page_id], page.lines)
         return known[key]
 
-    records = [_first_readings(trial.outcome) for trial in study.trials]
-    whole = _whole(study, [len(pages) for pages in records])
-    return tuple(
-        _trial(trial, pages, [score(page) for page in pages.values() if page.page_id in references], whole)
-        for trial, pages in zip(study.trials, records, strict=True)
-    )
+    figures = over_all_pages(study)
+
+    def shown(trial: TrialResult) -> Trial:
+        pages_per_second, reading = figures.get(trial.number, (_own_speed(trial.outcome), trial.outcome))
+        records = _first_readings(reading)
+        scores = [score(page) for page in records.values() if page.page_id in references]
+        readable = any(score.has_reference for score in scores)
+        return Trial(
+            trial,
+            records,
+            tuple(scores),
+            summarise(scores) if readable else None,
+            trial.phase != "confirm" and trial.number not in figures,
+            pages_per_second,
+        )
+
+    return tuple(shown(trial) for trial in study.trials)
 
 
-def _trial(
-    result: TrialResult, records: Mapping[str, PageRecord], scores: Sequence[PageScore], whole: int
-) -> Trial:
-    readable = any(score.has_reference for score in scores)
-    partial = result.phase != "confirm" and len(records) < whole
-    return Trial(result, records, tuple(scores), summarise(scores) if readable else None, partial)
+def _own_speed(outcome: Measurement | Failure) -> float | None:
+    wall_s = sum(block.wall_s for block in outcome.blocks) if isinstance(outcome, Measurement) else 0.0
+    return outcome.pages_per_second if isinstance(outcome, Measurement) and wall_s > 0 else None
 
 
 def _first_readings(outcome: Measurement | Failure) -> dict[str, PageRecord]:
     pages = outcome.pages if isinstance(outcome, Measurement) else ()
     return {page.page_id: page for page in reversed(pages)}
-
-
-def _whole(study: Study, pages: Sequence[int]) -> int:
-    """How many pages make a whole trial: as many as the baseline or the longest trial of the search read."""
-    searched = [n for trial, n in zip(study.trials, pages, strict=True) if trial.phase == "search"]
-    baseline = [n for trial, n in zip(study.trials, pages, strict=True) if trial is study.baseline and n]
-    return min([max(searched, default=0) or max(pages, default=0), *baseline])
 
 
 def _best(study: Study, trials: Sequence[Trial]) -> Trial | None:

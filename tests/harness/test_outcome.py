@@ -5,7 +5,7 @@ import pytest
 
 from engines.interface import Line
 from harness.config import read_config, to_yaml
-from harness.outcome import harmful, pareto_front, tuned_config, unproven
+from harness.outcome import harmful, over_all_pages, pareto_front, tuned_config, unproven
 from harness.values import (
     Block,
     Comparison,
@@ -90,3 +90,21 @@ def test_what_reads_one_set_worse_is_refused_and_needs_no_more_pages() -> None:
     assert harmful(replace(run, comparisons=(better, mixed))) == (mixed, "slips")
     assert unproven(replace(run, comparisons=(better, mixed))) == better
     assert harmful(replace(run, comparisons=(better,))) is None
+
+
+def test_a_trial_of_which_it_was_known_how_it_reads_stands_for_all_pages() -> None:
+    def read(number: int, phase: str, note: str = "", **spent_s: float) -> TrialResult:
+        pages = tuple(PageRecord(name, (Line(name),), seconds, {}) for name, seconds in spent_s.items())
+        outcome = Measurement(1.0, (Block(pages, sum(spent_s.values())),))
+        return TrialResult(number, BASE, phase, 0.0, 1.0, outcome, note)
+
+    trials = (
+        read(0, "baseline", light=1.0, heavy=3.0),
+        read(1, "search", light=0.25),
+        read(2, "search", "dropped after 1 pages", light=0.25),
+        read(3, "search", unheard_of=0.25),
+        read(4, "confirm", light=0.25),
+    )
+    figures = over_all_pages(replace(finished(FAST), trials=trials))
+    assert {number: speed for number, (speed, _) in figures.items()} == {0: 0.5, 1: 2.0}
+    assert figures[1][1] is trials[0].outcome
