@@ -93,8 +93,9 @@ def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
     measured = [
         (trial, trial.outcome)
         for trial in study.trials
-        if trial.phase != "confirm" and isinstance(trial.outcome, Measurement) and trial.outcome.blocks
+        if trial.phase != "confirm" and isinstance(trial.outcome, Measurement) and _wall_s(trial.outcome)
     ]
+    all_s = sum(spent_s.values())
     # Most settings leave the text as it is.
     whole = {_texts(outcome): outcome for _, outcome in measured if len(outcome.pages) >= len(spent_s)}
     found = {}
@@ -103,11 +104,14 @@ def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
             found[trial.number] = (outcome.pages_per_second, outcome)
             continue
         alike = next((other for texts, other in whole.items() if _texts(outcome) <= texts), None)
-        if alike and not trial.note:
-            share = sum(spent_s[page.page_id] for page in outcome.pages) / sum(spent_s.values())
-            wall_s = sum(block.wall_s for block in outcome.blocks)
-            found[trial.number] = (share * len(spent_s) / wall_s, alike)
+        if alike and all_s and not trial.note:
+            share = sum(spent_s[page.page_id] for page in outcome.pages) / all_s
+            found[trial.number] = (share * len(spent_s) / _wall_s(outcome), alike)
     return found
+
+
+def _wall_s(measurement: Measurement) -> float:
+    return sum(block.wall_s for block in measurement.blocks)
 
 
 def _texts(measurement: Measurement) -> frozenset[tuple[str, str]]:
