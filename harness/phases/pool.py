@@ -121,9 +121,12 @@ class Pool:
         return [part for parts in groups.values() for part in parts]
 
     def shortest_s(self, looks: Sequence[Look]) -> float:
-        """Seconds for a round of each of them, the shortest, as far as is known what they cost."""
-        sides = map(sides_of, self.parts(looks))
-        return sum(shortest_s(self._costs_of(side), block_pages(side)) for side in sides)
+        """Seconds for a round of each, the shortest that may come next, as far as is known what they cost."""
+        return sum(
+            shortest_s(self._costs_of(sides), block_pages(sides), max(look.pages for look in part))
+            for part in self.parts(looks)
+            for sides in [sides_of(part)]
+        )
 
     def _costs_of(self, sides: Sequence[Variant]) -> list[Cost]:
         """What each side takes, the unknown ones as much as usual."""

@@ -8,6 +8,8 @@ ENOUGH_ROUNDS = 4
 _BLOCKS = (4, 2, 1)
 """Blocks a round: the median over several is safe from one that was disturbed, or in which a model was compiled."""
 _MARGIN = 1.2
+_ROUNDING = 1e-9
+"""What is planned for exactly one round holds one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def plan_rounds(left_s: float, sides: Sequence[Cost], block: int, done: Rounds, 
     """
     offered = [pages for pages in _offered(sides, block) if pages >= done.pages] or [done.pages]
     fitting = [
-        Rounds(min(int(left_s / _MARGIN / _round_s(sides, pages)), most - done.rounds), pages)
+        Rounds(min(int(left_s / _MARGIN / _round_s(sides, pages) + _ROUNDING), most - done.rounds), pages)
         for pages in offered
     ]
     enough = max(1, min(ENOUGH_ROUNDS - done.rounds, fitting[-1].rounds))
@@ -56,6 +58,6 @@ def _offered(sides: Sequence[Cost], block: int) -> list[int]:
     return [blocks * block for blocks in (_BLOCKS if is_worth_it else _BLOCKS[:1])]
 
 
-def shortest_s(sides: Sequence[Cost], block: int) -> float:
-    """Seconds to allow for a round of as few pages as there may be."""
-    return _MARGIN * _round_s(sides, _offered(sides, block)[-1])
+def shortest_s(sides: Sequence[Cost], block: int, least: int = 0) -> float:
+    """Seconds to allow for a round of as few pages as there may be, and no fewer than `least`."""
+    return _MARGIN * _round_s(sides, max(least, _offered(sides, block)[-1]))

@@ -139,6 +139,27 @@ def test_a_rung_that_starts_slowly_has_as_many_rounds_and_the_others_do_not_wait
     assert now_s <= 400.0
 
 
+def test_rounds_go_on_for_as_long_as_one_more_fits(a_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that the rounds move, by 1 s a start and 0.1 s a page."""
+    now_s = 0.0
+
+    class Timed(Reading):
+        def __call__(
+            self, bench: Bench, sides: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
+        ) -> Round:
+            nonlocal now_s
+            now_s += len(sides) * (1.0 + PAGE_S * len(pages))
+            return super().__call__(bench, sides, pages, number, limits)
+
+    reading(monkeypatch, Timed())
+    monkeypatch.setattr("harness.phases.pool.time.perf_counter", lambda: now_s)
+    looks = [look(f"x-{i}", variant(replicas=4, other=i)) for i in range(8)]
+    a_pool.measure(looks, 300.0, most=40)
+    one_more_s = 3 * (1.0 + PAGE_S * looks[0].pages)
+    assert 300.0 - 1.2 * one_more_s < now_s <= 300.0
+    assert max(len(item.rounds) for item in looks) <= 1 + min(len(item.rounds) for item in looks)
+
+
 def test_a_round_has_three_sides_at_most(a_pool: Pool) -> None:
     looks = [look(f"x-{times}", variant(times=times)) for times in range(1, 6)]
     assert [len(sides_of(part)) for part in a_pool.parts(looks)] == [3, 3, 2]
