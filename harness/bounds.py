@@ -34,6 +34,11 @@ def violations_of(measurement: Measurement, constraints: Constraints) -> dict[st
     return violations
 
 
+def keeps_bounds(measurement: Measurement, constraints: Constraints) -> bool:
+    """Whether the bounds on latency and memory are met."""
+    return all(missed <= 0 for missed in violations_of(measurement, constraints).values())
+
+
 def harmed_sets(increases: Mapping[str, Interval], max_cer_increase: float) -> list[str]:
     """The data sets that are read worse for sure, and by more than that on the best estimate.
 

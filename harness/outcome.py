@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from harness.accuracy.scores import PageScore, Summary, score_page, summarise
-from harness.bounds import harmed_sets
+from harness.bounds import harmed_sets, keeps_bounds
 from harness.config import (
     Alternative,
     ConstraintsMet,
@@ -52,6 +52,12 @@ def confirmed(study: Study, variant: Variant) -> Measurement | None:
 def comparison_of_best(study: Study) -> Comparison | None:
     """The comparison that proved the winner, None for a run that ended before it."""
     return next((c for c in reversed(study.comparisons) if c.b == study.best), None)
+
+
+def baseline_misses_bounds(study: Study) -> bool:
+    """Whether the baseline misses a bound on latency or memory, so that what meets it is better at any speed."""
+    baseline = study.baseline.outcome if study.baseline else None
+    return isinstance(baseline, Measurement) and not keeps_bounds(baseline, study.constraints)
 
 
 def unproven(study: Study) -> Comparison | None:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from harness import objectives
 from harness.cli.common import changed
 from harness.machine import Caution
-from harness.outcome import comparison_of_best, harmful, unproven
+from harness.outcome import baseline_misses_bounds, comparison_of_best, harmful, unproven
 from harness.search import plan
 from harness.search.gate import Judgement
 from harness.store import RunFolder
@@ -113,9 +113,13 @@ def say(console: Console, study: Study, folder: RunFolder) -> None:
     elif proof is None:
         console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
     else:
+        speedup, objective = proof.speedup.value, objectives.of(study)
+        gain = f"[bold green]{speedup:.2f} times {objective.faster}[/] than {compared}"
+        if baseline_misses_bounds(study):
+            within = f"[bold green]Within the bounds[/], which {compared} misses"
+            gain = f"{within}: {speedup:.2f} times {objective.as_fast}"
         console.print(
-            f"[bold green]{proof.speedup.value:.2f} times {objectives.of(study).faster}[/] than {compared} "
-            f"(95 % interval {proof.speedup.low:.2f} to {proof.speedup.high:.2f}), CER "
+            f"{gain} (95 % interval {proof.speedup.low:.2f} to {proof.speedup.high:.2f}), CER "
             f"{100 * proof.cer_a.value:.2f} % before and {100 * proof.cer_b.value:.2f} % after, on {proof.pages} "
             f"pages that the search never saw."
         )

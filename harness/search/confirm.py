@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness import stats
-from harness.bounds import harmed_sets, violations_of
+from harness.bounds import harmed_sets, keeps_bounds
 from harness.comparing import comparison
 from harness.measure import Bench, Limits, SideFailedError
 from harness.search import plan
@@ -106,6 +106,8 @@ def winner(
     comparisons: Sequence[Comparison],
     constraints: Constraints,
     standing: Comparison | None = None,
+    *,
+    must_be_faster: bool = True,
 ) -> Variant | None:
     """The variant to publish, of the finalists that met the bounds on latency and memory in the rounds too.
 
@@ -115,13 +117,13 @@ def winner(
     within = [
         found
         for side, (found, measurement) in enumerate(zip(comparisons, read.measured[1:], strict=True), start=1)
-        if all(missed <= 0 for missed in violations_of(measurement, constraints).values())
+        if keeps_bounds(measurement, constraints)
         and not _exceeds(read.rounds, side, constraints.max_memory_mib)
     ]
     read_again = [*read.sides, *(variant for variant, _ in read.failed)]
     if standing and standing.b not in read_again:
         within.append(standing)
-    return best_of(within, constraints.max_cer_increase)
+    return best_of(within, constraints.max_cer_increase, must_be_faster=must_be_faster)
 
 
 def _exceeds(rounds: Sequence[Round], side: int, max_memory_mib: float | None) -> bool:
@@ -131,8 +133,10 @@ def _exceeds(rounds: Sequence[Round], side: int, max_memory_mib: float | None) -
     return any(peak is not None and peak > max_memory_mib for peak in peaks)
 
 
-def best_of(comparisons: Sequence[Comparison], max_cer_increase: float) -> Variant | None:
-    """The fastest variant of those that are surely faster than the baseline and accurate enough.
+def best_of(
+    comparisons: Sequence[Comparison], max_cer_increase: float, *, must_be_faster: bool = True
+) -> Variant | None:
+    """The fastest variant of those that are surely accurate enough and, if they must be, faster than the baseline.
 
     Surely: the lower bound of its speed-up is above 1, the upper bound of its CER increase on the confirmation pages
     is at most `max_cer_increase`, and no data set is harmed. Fastest by the estimate: all have been in the same
@@ -143,7 +147,7 @@ def best_of(comparisons: Sequence[Comparison], max_cer_increase: float) -> Varia
         c
         for c in comparisons
         if c.failure is None
-        and c.speedup.low > 1
+        and (c.speedup.low > 1 or not must_be_faster)
         and (math.isnan(c.cer_increase.high) or c.cer_increase.high <= max_cer_increase)
         and not harmed_sets(c.cer_increase_by_set, max_cer_increase)
     ]

@@ -129,8 +129,8 @@ def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:
     return max(fitting, key=lambda j: j.log_speedup, default=None)
 
 
-def finalists(judgements: Sequence[Judgement], count: int) -> list[Judgement]:
-    """Different variants for the confirmation, all faster than the baseline, which is none of them.
+def finalists(judgements: Sequence[Judgement], count: int, *, must_be_faster: bool = True) -> list[Judgement]:
+    """Different variants for the confirmation, all faster than the baseline if they must be, which is none of them.
 
     The fastest that is sure to meet the constraints, or where none is the most promising; the one that is surest to,
     so that a run whose bold guesses fail on unseen pages still ends with a gain; then the fastest that are likely to,
@@ -138,9 +138,9 @@ def finalists(judgements: Sequence[Judgement], count: int) -> list[Judgement]:
     baseline does: a few pages that happened to be read better promise less.
     """
     tried = (j for j in judgements if j.trial.phase == "search")
-    faster = sorted((j for j in tried if j.log_speedup > 0), key=lambda j: -j.log_speedup)
-    sure = [judgement for judgement in faster if judgement.feasible]
-    likely = [judgement for judgement in faster if judgement.likely]
+    fast = sorted((j for j in tried if j.log_speedup > 0 or not must_be_faster), key=lambda j: -j.log_speedup)
+    sure = [judgement for judgement in fast if judgement.feasible]
+    likely = [judgement for judgement in fast if judgement.likely]
     surest = sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))
     first = sure or sorted(likely, key=lambda j: -j.promise)
     safe = [*first[:1], *surest[:1]]

@@ -27,9 +27,13 @@ class Race:
     accurate enough, but not one that does not even look faster than the engine as shipped."""
     sd: float
     """Of the log of the time of trials of one variant."""
+    must_be_faster: bool = True
+    """Whether what is slower than the baseline is worth nothing."""
 
     def lost(self, blocks: Sequence[Block]) -> str | None:
         """Why to give up after these blocks, None to go on."""
+        if not (self.sure or self.must_be_faster):
+            return None
         expected = sum(self.shares[page.page_id] for block in blocks for page in block.pages) / self.gain
         ratio = self.objective.total(blocks) / expected
         deviations = (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER) if self.sure else 0.0

@@ -8,6 +8,7 @@ from engines.interface import Machine, Setting
 from harness import objectives
 from harness.accuracy.bootstrap import cer_increase
 from harness.accuracy.scores import PageScore
+from harness.bounds import keeps_bounds
 from harness.data import PageRef
 from harness.machine import Caution
 from harness.measure import Bench, truth_caution
@@ -50,7 +51,8 @@ class Record:
         self.comparisons: tuple[Comparison, ...] = header.comparisons
         # What only led when a run was stopped, or was proven by a looser bound, is found again among the trials.
         proof = comparison_of_best(header)
-        self.best: Variant | None = best_of([proof], header.constraints.max_cer_increase) if proof else None
+        bound = header.constraints.max_cer_increase
+        self.best: Variant | None = best_of([proof], bound, must_be_faster=False) if proof else None
         self.noise: Noise | None = None
         ended = {caution.sentence for caution in _OF_ITS_END}
         self._cautions = [caution for caution in header.cautions if caution not in ended]
@@ -124,6 +126,14 @@ class Record:
         outcome = self.baseline.outcome
         assert isinstance(outcome, Measurement)  # noqa: S101  set_baseline takes no other
         return outcome
+
+    @property
+    def must_be_faster(self) -> bool:
+        """Whether a variant is worth anything only where it is faster than the baseline.
+
+        Not where the baseline misses a bound on latency or memory: whatever meets it is better.
+        """
+        return keeps_bounds(self.measured_baseline, self._header.constraints)
 
     def measured(self, variant: Variant) -> list[Measurement]:
         """What all trials of a variant measured."""

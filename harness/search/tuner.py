@@ -291,7 +291,12 @@ class Tuner:
         sure = leader is not None and leader.feasible
         gain = math.exp(leader.log_speedup) if leader and sure else 1.0
         race = Race(
-            objective, gate.page_totals(baseline, objective), gain, sure, reckoned_sd(self._record.noise)
+            objective,
+            gate.page_totals(baseline, objective),
+            gain,
+            sure,
+            reckoned_sd(self._record.noise),
+            self._record.must_be_faster,
         )
         # Only the objective of time makes a hang of what takes longer than the best.
         slowest_s = max(page.seconds for page in baseline.pages) / (gain if objective is THROUGHPUT else 1.0)
@@ -331,7 +336,7 @@ class Tuner:
     def _confirm(self) -> None:
         """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""
         record, baseline = self._record, self._record.measured_baseline
-        chosen = gate.finalists(record.judgements, _MAX_FINALISTS)
+        chosen = gate.finalists(record.judgements, _MAX_FINALISTS, must_be_faster=record.must_be_faster)
         if not chosen:
             return
         self._listener.phase("confirm")
@@ -384,7 +389,9 @@ class Tuner:
         record.learn_references(read.measured[0].pages)
         found = read.comparisons(record.bench())
         standing = comparison_of_best(record.study())
-        record.best = winner(read, found, self._task.header.constraints, standing)
+        record.best = winner(
+            read, found, self._task.header.constraints, standing, must_be_faster=record.must_be_faster
+        )
         record.comparisons += found
 
     def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from harness import objectives
+from harness.outcome import baseline_misses_bounds
 from harness.values import Comparison, Interval, Verdict
 from reports.blocks import Answer, Block, Figure, Notices
 from reports.sections.phrases import ARROW, arrow, changed, machine_line, ratio_range
@@ -117,6 +118,9 @@ def _confirmed(run: Run, comparison: Comparison) -> Answer:
         f"on {comparison.pages:,} {run.confirmation_pages}."
     )
     use = f"Use the settings below for {run.study.engine} on {run.study.device}."
+    if baseline_misses_bounds(run.study):
+        line = f"Within the bounds, {factor(speedup.value)} {as_fast}{cost}"
+        return Answer("good", line, f"The baseline misses them: {_bounds(run)} {use} {proof}", _figures(run))
     match comparison.verdict:
         case Verdict.FASTER:
             return Answer("good", f"{factor(speedup.value)} {as_fast}{cost}", f"{use} {proof}", _figures(run))

@@ -32,8 +32,10 @@ def test_the_winner_is_the_fastest_among_the_surely_faster_and_accurate() -> Non
     assert best_of([bold, slower, sure], 0.002) == sure.b
     lucky = replace(slower, speedup=Interval(3.5, 3.49, 3.51))  # three rounds that happened to be alike
     assert best_of([lucky, sure], 0.002) == sure.b
+    slow = comparison("slow", 0.9, 0.0)
+    assert best_of([slow], 0.002) is None
+    assert best_of([slow, bold], 0.002, must_be_faster=False) == slow.b
     assert best_of([bold], 0.002) is None
-    assert best_of([comparison("same", 0.9, 0.0)], 0.002) is None
     assert best_of([], 0.002) is None
 
 

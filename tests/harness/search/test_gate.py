@@ -159,6 +159,7 @@ def test_finalists_are_the_fastest_sure_the_surest_and_the_fastest_likely() -> N
     alike = candidate("alike", 0.3, 0.0)
     assert gate.finalists([slower, bold, surest, sure, alike], 3) == [sure, alike, bold]
     assert gate.finalists([slower], 3) == []
+    assert gate.finalists([slower], 3, must_be_faster=False) == [slower]
     itself = replace(sure, trial=replace(sure.trial, phase="baseline"), log_speedup=1e-16)
     assert gate.finalists([itself], 3) == []
     assert gate.finalists([sure, sure], 3) == [sure]
