@@ -1,6 +1,7 @@
 """Whether a rung can be measured here: judged from what the machine and its engines offer."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from engines.interface import Machine, Setting
 from harness.errors import UserError
@@ -10,7 +11,7 @@ from harness.phases.values import Quantity
 from harness.space import Space, describe
 from harness.values import Variant
 
-HARDWARE_RULE = "hardware_rule"
+HARDWARE_RULE: Final = "hardware_rule"
 """What a rung says for settings that follow from the hardware."""
 _CORES = "cores"
 _NEEDS: Mapping[Need, tuple[Callable[[Machine], bool], str]] = {

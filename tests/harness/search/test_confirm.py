@@ -1,10 +1,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from engines.interface import Machine
 from harness.measure import Bench, Limits, SideFailedError
 from harness.search.confirm import SideBySide, best_of, side_by_side, winner
+from harness.search.lab import Lab
 from harness.search.plan import ConfirmPlan
 from harness.values import (
     Block,
@@ -107,7 +109,7 @@ BASE, FIRST, SECOND, THIRD = (Variant(name, "cpu", {}) for name in ("base", "fir
 
 def proof(lab: Rehearsed, tmp_path: Path, rounds: int = 4) -> SideBySide:
     return side_by_side(
-        lab,  # type: ignore[arg-type]  all that a proof asks of a laboratory
+        cast("Lab", lab),  # all that a proof asks of a laboratory
         Bench((), (), tmp_path, Machine("x", 2, 1024)),
         (BASE, FIRST, SECOND, THIRD),
         range(4 * rounds),
