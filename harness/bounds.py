@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from harness.stats import percentile
-from harness.values import Constraints, Interval, Measurement
+from harness.values import Constraints, Interval, Measurement, Study
 
 _MEMORY = re.compile("rss_mib")
 _GPU_MEMORY = re.compile(r"gpu\d+_mem_mib")
@@ -37,6 +37,12 @@ def violations_of(measurement: Measurement, constraints: Constraints) -> dict[st
 def keeps_bounds(measurement: Measurement, constraints: Constraints) -> bool:
     """Whether the bounds on latency and memory are met."""
     return all(missed <= 0 for missed in violations_of(measurement, constraints).values())
+
+
+def baseline_misses_bounds(study: Study) -> bool:
+    """Whether the baseline misses a bound on latency or memory, so that what meets it is better at any speed."""
+    baseline = study.baseline.outcome if study.baseline else None
+    return isinstance(baseline, Measurement) and not keeps_bounds(baseline, study.constraints)
 
 
 def harmed_sets(increases: Mapping[str, Interval], max_cer_increase: float) -> list[str]:

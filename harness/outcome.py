@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from harness.accuracy.scores import PageScore, Summary, score_page, summarise
-from harness.bounds import harmed_sets, keeps_bounds
+from harness.bounds import harmed_sets
 from harness.config import (
     Alternative,
     ConstraintsMet,
@@ -14,6 +14,7 @@ from harness.config import (
     MachineFacts,
     TunedConfig,
 )
+from harness.figures import over_all_pages
 from harness.machine import Caution
 from harness.values import Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
 
@@ -54,12 +55,6 @@ def comparison_of_best(study: Study) -> Comparison | None:
     return next((c for c in reversed(study.comparisons) if c.b == study.best), None)
 
 
-def baseline_misses_bounds(study: Study) -> bool:
-    """Whether the baseline misses a bound on latency or memory, so that what meets it is better at any speed."""
-    baseline = study.baseline.outcome if study.baseline else None
-    return isinstance(baseline, Measurement) and not keeps_bounds(baseline, study.constraints)
-
-
 def unproven(study: Study) -> Comparison | None:
     """The fastest finalist that met the bound on CER on the best estimate, but not for certain."""
     bound = study.constraints.max_cer_increase
@@ -84,45 +79,6 @@ def is_unequal(study: Study) -> bool:
     """Whether the winner reads a data set worse than allowed on the best estimate, though not for certain."""
     proof, bound = comparison_of_best(study), study.constraints.max_cer_increase
     return proof is not None and any(each.value > bound for each in proof.cer_increase_by_set.values())
-
-
-def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
-    """What trials of the search give on all of its pages, by their numbers: pages a second, and how they are read.
-
-    A trial that read a few pages, for it was known how it reads, is shown by one that reads these alike and has read
-    all; the few stand for as much of the work as the baseline spent there. One that was dropped half-way is left out.
-    """
-    baseline = study.baseline.outcome if study.baseline else None
-    if not isinstance(baseline, Measurement):
-        return {}
-    spent_s = {page.page_id: page.seconds for page in baseline.pages}
-    measured = [
-        (trial, trial.outcome)
-        for trial in study.trials
-        if trial.phase != "confirm" and isinstance(trial.outcome, Measurement) and _wall_s(trial.outcome)
-    ]
-    all_s = sum(spent_s.values())
-    # Most settings leave the text as it is.
-    whole = {_texts(outcome): outcome for _, outcome in measured if len(outcome.pages) >= len(spent_s)}
-    found = {}
-    for trial, outcome in measured:
-        if len(outcome.pages) >= len(spent_s):
-            found[trial.number] = (outcome.pages_per_second, outcome)
-            continue
-        alike = next((other for texts, other in whole.items() if _texts(outcome) <= texts), None)
-        if alike and all_s and not trial.note:
-            share = sum(spent_s[page.page_id] for page in outcome.pages) / all_s
-            found[trial.number] = (share * len(spent_s) / _wall_s(outcome), alike)
-    return found
-
-
-def _wall_s(measurement: Measurement) -> float:
-    return sum(block.wall_s for block in measurement.blocks)
-
-
-def _texts(measurement: Measurement) -> frozenset[tuple[str, str]]:
-    """What is read on which page, by page id."""
-    return frozenset((page.page_id, page.text) for page in measurement.pages)
 
 
 def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:

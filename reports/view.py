@@ -7,8 +7,8 @@ from pathlib import Path
 from engines.interface import Setting
 from harness.accuracy.scores import PageScore, Summary, score_page, summarise
 from harness.bounds import violations_of
+from harness.figures import over_all_pages
 from harness.machine import Caution
-from harness.outcome import over_all_pages
 from harness.stats import percentile
 from harness.values import (
     Comparison,

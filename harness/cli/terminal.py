@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from harness import objectives
+from harness.bounds import baseline_misses_bounds
 from harness.cli.common import changed
 from harness.machine import Caution
-from harness.outcome import baseline_misses_bounds, comparison_of_best, harmful, unproven
+from harness.outcome import comparison_of_best, harmful, unproven
 from harness.search import plan
 from harness.search.gate import Judgement
 from harness.store import RunFolder

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from harness import objectives
-from harness.outcome import baseline_misses_bounds
+from harness.bounds import baseline_misses_bounds
 from harness.values import Comparison, Interval, Verdict
 from reports.blocks import Answer, Block, Figure, Notices
 from reports.sections.phrases import ARROW, arrow, changed, machine_line, ratio_range

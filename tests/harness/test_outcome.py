@@ -5,7 +5,8 @@ import pytest
 
 from engines.interface import Line
 from harness.config import read_config, to_yaml
-from harness.outcome import harmful, over_all_pages, pareto_front, tuned_config, unproven
+from harness.figures import over_all_pages
+from harness.outcome import harmful, pareto_front, tuned_config, unproven
 from harness.values import (
     Block,
     Comparison,

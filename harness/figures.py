@@ -1,0 +1,42 @@
+"""Figures that trials of different pages can be compared by. Pure."""
+
+from harness.values import Measurement, Study
+
+
+def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
+    """What trials of the search give on all of its pages, by their numbers: pages a second, and how they are read.
+
+    A trial that read a few pages, for it was known how it reads, is shown by one that reads these alike and has read
+    all; the few stand for as much of the work as the baseline spent there. One that was dropped half-way is left out.
+    """
+    baseline = study.baseline.outcome if study.baseline else None
+    if not isinstance(baseline, Measurement):
+        return {}
+    spent_s = {page.page_id: page.seconds for page in baseline.pages}
+    measured = [
+        (trial, trial.outcome)
+        for trial in study.trials
+        if trial.phase != "confirm" and isinstance(trial.outcome, Measurement) and _wall_s(trial.outcome)
+    ]
+    all_s = sum(spent_s.values())
+    # Most settings leave the text as it is.
+    whole = {_texts(outcome): outcome for _, outcome in measured if len(outcome.pages) >= len(spent_s)}
+    found = {}
+    for trial, outcome in measured:
+        if len(outcome.pages) >= len(spent_s):
+            found[trial.number] = (outcome.pages_per_second, outcome)
+            continue
+        alike = next((other for texts, other in whole.items() if _texts(outcome) <= texts), None)
+        if alike and all_s and not trial.note:
+            share = sum(spent_s[page.page_id] for page in outcome.pages) / all_s
+            found[trial.number] = (share * len(spent_s) / _wall_s(outcome), alike)
+    return found
+
+
+def _wall_s(measurement: Measurement) -> float:
+    return sum(block.wall_s for block in measurement.blocks)
+
+
+def _texts(measurement: Measurement) -> frozenset[tuple[str, str]]:
+    """What is read on which page, by page id."""
+    return frozenset((page.page_id, page.text) for page in measurement.pages)
