@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from engines.interface import Choice, Knob, Setting
 from harness.experiments import Experiment
-from harness.search import ranking
+from harness.search import gate, ranking
 from harness.search.gate import WORST, Judgement
 from harness.search.noise import UNKNOWN
 from harness.space import Space
@@ -172,6 +172,20 @@ class Proposals:
         self.asked.discard(proposal.variant.id)
         proposal.trial.set_user_attr("note", judgement.trial.note)
         self._finish(proposal.trial, judgement.log_speedup, judgement.violations)
+
+    def believed(self, judgements: Sequence[Judgement]) -> list[Judgement]:
+        """The same with each speed as all that was told together makes it likely."""
+        incumbent = gate.incumbent(judgements)
+        shares = self._shares.get(incumbent.trial.variant.id, {}) if incumbent else {}
+        told = list(self._trials.values())
+        means = ranking.believed(self._knobs, told, shares, noise_sd=self._noise_sd)
+        found = dict(zip(self._trials, means, strict=True))
+
+        def speed(judgement: Judgement) -> float:
+            mean = found.get(judgement.trial.variant.id)
+            return judgement.log_speedup if mean is None else mean
+
+        return [replace(judgement, log_speedup=speed(judgement)) for judgement in judgements]
 
     def drop(self, proposal: Proposal) -> None:
         """Nothing was learnt of a proposal: it may be asked for again, by this process or another."""

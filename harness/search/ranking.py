@@ -131,6 +131,20 @@ def repeats(
     return found
 
 
+def believed(
+    knobs: Sequence[Knob], told: Sequence[Told], shares: Mapping[str, float], *, noise_sd: float = UNKNOWN.sd
+) -> list[float | None]:
+    """The log of the speed of each trial's variant, as all trials together make it likely; None where it failed.
+
+    The fastest of many noisy trials was lucky too: what its relatives did pulls it back.
+    """
+    measured = [trial for trial in told if trial.log_speedup is not None]
+    points = [trial.settings for trial in measured]
+    mean, _ = _posterior(_covariance(knobs, [*points, *points], shares), measured, noise_sd)
+    means = iter(mean)
+    return [None if trial.log_speedup is None else float(next(means)) for trial in told]
+
+
 def _gains(
     knobs: Sequence[Knob],
     incumbent: Settings,

@@ -6,7 +6,7 @@ fingerprints are starts at most. The run folder stays the truth: a database that
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -167,6 +167,10 @@ class Company:
                 self._inner.recall(judgement)
         except LOST:
             self._leave(self._inner.asked)
+
+    def believed(self, judgements: Sequence[Judgement]) -> list[Judgement]:
+        """As `Proposals.believed`."""
+        return self._inner.believed(judgements)
 
     def drop(self, proposal: Proposal) -> None:
         """As `Proposals.drop`."""

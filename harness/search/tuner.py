@@ -122,8 +122,9 @@ class Tuner:
         self._record.recall(earlier)
         self._baseline()
         self._noise()
-        self._search()
-        self._confirm()
+        proposals = self._proposals()
+        self._search(proposals)
+        self._confirm(proposals)
         if self._record.best is None and self._is_stand_in:
             # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
             self._record.best = self._record.baseline.variant
@@ -198,7 +199,7 @@ class Tuner:
         if record.noise and 100 * record.noise.sd > NOISY_PCT:
             record.warn(Caution.NOISY)
 
-    def _search(self) -> None:
+    def _search(self, proposals: Proposals | Company) -> None:
         """Trial after trial until the time for the proof has come."""
         record, baseline = self._record, self._record.measured_baseline
         costs = (baseline.cold_start_s, 1 / baseline.pages_per_second)
@@ -207,13 +208,16 @@ class Tuner:
         spare_s = self._left_s() - confirm_s - least_s
         lanes = Lanes(self._labs if self._undisturbed(spare_s) else self._labs[:1])
         self._listener.phase("search")
-        proposals = self._proposals()
         for judgement in record.judgements:
             proposals.recall(judgement)
+
+        def best_so_far() -> Judgement | None:
+            return gate.incumbent(proposals.believed(record.judgements))
+
         with lanes.kept_by(record.keep):
             while True:
                 left_s = self._left_s() - confirm_s
-                leader = gate.incumbent(record.judgements)
+                leader = best_so_far()
                 gain = math.exp(leader.log_speedup) if leader else 1.0
                 # Most of what is tried differs little from the leader, and its blocks are as long.
                 near = leader.trial.variant if leader else record.baseline.variant
@@ -232,7 +236,7 @@ class Tuner:
                     else:
                         proposals.tell(asked, judgement)
                     said = replace(judgement, trial=trial)
-                    self._listener.judged(said, gate.incumbent(record.judgements))
+                    self._listener.judged(said, best_so_far())
                 else:
                     break
         if over and sum(trial.phase == "search" for trial in record.trials) < _FEW_TRIALS:
@@ -333,10 +337,12 @@ class Tuner:
         bench = self._record.bench(self._folder.trial(number, variant.id))
         return Job(number, variant, phase, bench, blocks, limits, stop, self._spent_s)
 
-    def _confirm(self) -> None:
+    def _confirm(self, proposals: Proposals | Company) -> None:
         """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""
         record, baseline = self._record, self._record.measured_baseline
-        chosen = gate.finalists(record.judgements, _MAX_FINALISTS, must_be_faster=record.must_be_faster)
+        chosen = gate.finalists(
+            proposals.believed(record.judgements), _MAX_FINALISTS, must_be_faster=record.must_be_faster
+        )
         if not chosen:
             return
         self._listener.phase("confirm")

@@ -1,6 +1,7 @@
 """The order of the steps away from an incumbent, on a space that is small enough to know by heart."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,27 @@ def test_a_pair_of_which_one_broke_promises_less_than_the_other_alone() -> None:
 def test_the_expected_improvement_is_the_mean_of_what_is_gained() -> None:
     draws = np.random.default_rng(0).normal(-0.1, 0.2, 400_000)
     assert ranking._expected(-0.1, 0.2) == pytest.approx(np.maximum(draws, 0).mean(), rel=0.02)
+
+
+def test_the_luck_of_one_trial_is_told_by_its_relatives() -> None:
+    lucky = told(0.33, runtime="graph")
+    trials = [
+        *(
+            AS_SHIPPED,
+            lucky,
+            told(0.30, runtime="fast"),
+            told(0.31, runtime="fast", batch=8),
+            told(None, 1.0),
+        ),
+        *(told(0.10, runtime="graph", batch=8), told(0.12, runtime="graph", side=960)),
+    ]
+    _, graph, fast, *_, failed, _, _ = ranking.believed(KNOBS, trials, {})
+    assert graph is not None
+    assert fast is not None
+    assert graph < fast
+    assert failed is None
+    often = [replace(trial, trials=50) if trial is lucky else trial for trial in trials]
+    assert ranking.believed(KNOBS, often, {})[1] == pytest.approx(0.33, abs=0.02)
 
 
 def test_the_fit_is_that_of_a_gaussian_process() -> None:
