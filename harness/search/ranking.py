@@ -28,6 +28,8 @@ _LEVEL = 1.0
 """Sd of the log of the speed of all variants together."""
 _MOST_CHANGES = 2
 """Of a step. Two find what only pays together; the more knobs differ, the less a failure tells."""
+_FAILED, _MISSED = 9.0, 3.0
+"""Odds against what alone sets a trial apart that failed, or that missed a constraint."""
 _NORMAL = NormalDist()
 _ABSENT = -2.0
 """The place of a knob that does not act."""
@@ -53,6 +55,16 @@ class Step:
     changes: Settings
     gain: float
     """Expected improvement of the log of the speed, times the chance to meet the constraints."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What a trial says against its values, and how much for each."""
+
+    settings: Settings
+    blame: Mapping[str, float]
+    """By knob."""
+    good: float
 
 
 def stage_shares(outcome: Measurement | Failure) -> dict[str, float]:
@@ -89,6 +101,7 @@ def steps(
         for value in knob.domain.values
         if value != incumbent[knob.name]
     ]
+    seen = _evidence(incumbent, told)
     found: list[Step] = []
     best: Settings = {}
     for _ in range(_MOST_CHANGES):
@@ -98,7 +111,7 @@ def steps(
         points = [resolved({**incumbent, **changes}) for changes in wider]
         gains = _gains(knobs, incumbent, points, told, shares, noise_sd)
         rated = [
-            Step(changes, gain * _chance(knobs, changes, incumbent, told))
+            Step(changes, gain * _chance(knobs, changes, incumbent, seen))
             for changes, gain in zip(wider, gains, strict=True)
         ]
         found += rated
@@ -164,10 +177,12 @@ def _gains(
     ]
 
 
-def _chance(knobs: Sequence[Knob], changes: Settings, incumbent: Settings, told: Sequence[Told]) -> float:
+def _chance(
+    knobs: Sequence[Knob], changes: Settings, incumbent: Settings, seen: Sequence[_Evidence]
+) -> float:
     """The chance that the incumbent with these changes works and reads well."""
     by_name = {knob.name: knob for knob in knobs}
-    return math.prod(_admissible(by_name[name], value, incumbent, told) for name, value in changes.items())
+    return math.prod(_admissible(by_name[name], value, incumbent, seen) for name, value in changes.items())
 
 
 def _expected(mean: float, sd: float) -> float:
@@ -242,23 +257,38 @@ def _share(knob: Knob, shares: Mapping[str, float]) -> float:
     return max(_LEAST_SHARE, shares.get(knob.stage, 0.0))
 
 
-def _admissible(knob: Knob, value: Setting, incumbent: Settings, told: Sequence[Told]) -> float:
+def _evidence(incumbent: Settings, told: Sequence[Told]) -> list[_Evidence]:
+    """A trial's blame is shared by all that sets it apart from the incumbent.
+
+    That of a failure goes to what no trial that worked has, and weighs more: it was no matter of a few pages.
+    """
+    worked = {item for trial in told if trial.log_speedup is not None for item in trial.settings.items()}
+    found = []
+    for trial in told:
+        failed = trial.log_speedup is None
+        apart = [item for item in trial.settings.items() if incumbent.get(item[0], item[1]) != item[1]]
+        suspects = [item for item in apart if failed and item not in worked] or apart
+        weight = (_FAILED if failed else _MISSED) * trial.blame / max(1, len(suspects))
+        found.append(_Evidence(trial.settings, {name: weight for name, _ in suspects}, 1 - trial.blame))
+    return found
+
+
+def _admissible(knob: Knob, value: Setting, incumbent: Settings, seen: Sequence[_Evidence]) -> float:
     """The chance that a value works and reads well: what it did, and what it may have been the cause of.
 
-    A trial's blame is shared by all that sets it apart from the incumbent. For numbers it holds beyond the value
-    too: what breaks at one size breaks at the next. 1 for a value that was never seen.
+    For numbers blame holds beyond the value too: what breaks at one size breaks at the next. 1 for a value that was
+    never seen.
     """
     good = bad = 0.0
     here, there = _place(knob, incumbent[knob.name]), _place(knob, value)
-    for trial in told:
+    for trial in seen:
         then = trial.settings.get(knob.name)
         if then is None:
             continue
         at = _place(knob, then)
         ordered = not isinstance(knob.domain, Choice)
         if at == there or (ordered and here < at < there) or (ordered and there < at < here):
-            apart = sum(trial.settings.get(name) != other for name, other in incumbent.items())
-            bad += trial.blame / max(1, apart)
+            bad += trial.blame.get(knob.name, 0.0)
         if at == there:
-            good += 1 - trial.blame
-    return (1 + good) / (1 + good + 3 * bad)
+            good += trial.good
+    return (1 + good) / (1 + good + bad)
