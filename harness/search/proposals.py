@@ -29,7 +29,7 @@ from harness.search import gate, ranking
 from harness.search.gate import WORST, Judgement
 from harness.search.noise import UNKNOWN
 from harness.space import Space
-from harness.values import Failure, Variant
+from harness.values import Failure, FailureKind, Variant
 
 _ATTEMPTS = 30
 _SAMPLER_EVERY = 5
@@ -309,7 +309,10 @@ class Proposals:
         # Too few pages may be all that keeps a constraint from being surely met.
         blame = 0.0 if judgement.feasible else 0.3 if judgement.likely else 1.0
         value = None if failed else judgement.log_speedup
-        self._trials[trial.variant.id] = ranking.Told(trial.variant.settings, value, blame, judgement.trials)
+        too_late = isinstance(trial.outcome, Failure) and trial.outcome.kind is FailureKind.TIMEOUT
+        self._trials[trial.variant.id] = ranking.Told(
+            trial.variant.settings, value, blame, judgement.trials, too_late
+        )
         self._shares[trial.variant.id] = ranking.stage_shares(trial.outcome)
 
 

@@ -28,8 +28,8 @@ _LEVEL = 1.0
 """Sd of the log of the speed of all variants together."""
 _MOST_CHANGES = 2
 """Of a step. Two find what only pays together; the more knobs differ, the less a failure tells."""
-_FAILED, _MISSED = 9.0, 3.0
-"""Odds against what alone sets a trial apart that failed, or that missed a constraint."""
+_BLAMED, _TOO_LATE = 3.0, 9.0
+"""Odds against what alone sets a trial apart that failed or missed a constraint, and one that took too long."""
 _NORMAL = NormalDist()
 _ABSENT = -2.0
 """The place of a knob that does not act."""
@@ -46,6 +46,8 @@ class Told:
     """From 0 for a trial that met every constraint to 1 for one that failed or surely missed one."""
     trials: int = 1
     """Whose mean the speed is."""
+    too_late: bool = False
+    """Whether it failed because it took too long, such as over building a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,18 +260,21 @@ def _share(knob: Knob, shares: Mapping[str, float]) -> float:
 
 
 def _evidence(incumbent: Settings, told: Sequence[Told]) -> list[_Evidence]:
-    """A trial's blame is shared by all that sets it apart from the incumbent.
+    """A trial's blame is shared by all that sets it apart from the incumbent, for a crash may need several of them.
 
-    That of a failure goes to what no trial that worked has, and weighs more: it was no matter of a few pages.
+    That of one which took too long goes to what no trial that worked has, and weighs more: what is built for one
+    setting takes as long beside any other, and costs the time of several trials again.
     """
     worked = {item for trial in told if trial.log_speedup is not None for item in trial.settings.items()}
     found = []
     for trial in told:
-        failed = trial.log_speedup is None
-        apart = [item for item in trial.settings.items() if incumbent.get(item[0], item[1]) != item[1]]
-        suspects = [item for item in apart if failed and item not in worked] or apart
-        weight = (_FAILED if failed else _MISSED) * trial.blame / max(1, len(suspects))
-        found.append(_Evidence(trial.settings, {name: weight for name, _ in suspects}, 1 - trial.blame))
+        apart = [(name, trial.settings.get(name)) for name in incumbent]
+        apart = [(name, value) for name, value in apart if value != incumbent[name]]
+        suspects = [item for item in apart if trial.too_late and item not in worked] or apart
+        odds = (_TOO_LATE if trial.too_late else _BLAMED) * trial.blame / max(1, len(suspects))
+        found.append(
+            _Evidence(trial.settings, dict.fromkeys((name for name, _ in suspects), odds), 1 - trial.blame)
+        )
     return found
 
 
