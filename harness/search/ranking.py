@@ -28,8 +28,9 @@ _LEVEL = 1.0
 """Sd of the log of the speed of all variants together."""
 _MOST_CHANGES = 2
 """Of a step. Two find what only pays together; the more knobs differ, the less a failure tells."""
-_BLAMED, _TOO_LATE = 3.0, 9.0
-"""Odds against what alone sets a trial apart that failed or missed a constraint, and one that took too long."""
+_BLAMED, _TOO_LATE = 3.0, 99.0
+"""Odds against what alone sets a trial apart that failed or missed a constraint, and one that took too long: there is
+never more time than there was."""
 _NORMAL = NormalDist()
 _ABSENT = -2.0
 """The place of a knob that does not act."""
