@@ -128,7 +128,8 @@ class Proposals:
         busy = self._learn() | self.asked
         while self._starts:
             variant = self._starts.pop(0)
-            if variant.id not in self._told and variant.id not in busy:
+            late = ranking.never_in_time(self._trials.values()) & variant.settings.items()
+            if variant.id not in self._told and variant.id not in busy and not late:
                 return self._placed(variant, "start")
         if better := self._better_elsewhere():
             return self._placed(better, "shared")

@@ -7,7 +7,7 @@ Schonlau and Welch 1998), which is generous to the untried, times the chance tha
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -260,18 +260,24 @@ def _share(knob: Knob, shares: Mapping[str, float]) -> float:
     return max(_LEAST_SHARE, shares.get(knob.stage, 0.0))
 
 
+def never_in_time(told: Collection[Told]) -> set[tuple[str, Setting]]:
+    """Settings of trials that took too long, without those that have worked in another."""
+    worked = {item for trial in told if trial.log_speedup is not None for item in trial.settings.items()}
+    return {item for trial in told if trial.too_late for item in trial.settings.items()} - worked
+
+
 def _evidence(incumbent: Settings, told: Sequence[Told]) -> list[_Evidence]:
     """A trial's blame is shared by all that sets it apart from the incumbent, for a crash may need several of them.
 
     That of one which took too long goes to what no trial that worked has, and weighs more: what is built for one
     setting takes as long beside any other, and costs the time of several trials again.
     """
-    worked = {item for trial in told if trial.log_speedup is not None for item in trial.settings.items()}
+    late = never_in_time(told)
     found = []
     for trial in told:
         apart = [(name, trial.settings.get(name)) for name in incumbent]
         apart = [(name, value) for name, value in apart if value != incumbent[name]]
-        suspects = [item for item in apart if trial.too_late and item not in worked] or apart
+        suspects = [item for item in apart if trial.too_late and item in late] or apart
         odds = (_TOO_LATE if trial.too_late else _BLAMED) * trial.blame / max(1, len(suspects))
         found.append(
             _Evidence(trial.settings, dict.fromkeys((name for name, _ in suspects), odds), 1 - trial.blame)

@@ -68,6 +68,22 @@ def test_starts_come_first_and_in_order(tmp_path: Path) -> None:
     assert [j.trial.variant for j in found] == [SPACE.suggested(s) for s in start]
 
 
+def test_a_start_with_what_has_taken_too_long_is_left_out(tmp_path: Path) -> None:
+    start: list[dict[str, Setting]] = [{"runtime": "vino"}, {"runtime": "vino", "batch": 2}, {"batch": 4}]
+    source = proposals(tmp_path, Experiment(start=start))
+    source.recall(judgement(SPACE.variant({}), 0))
+    first = source.ask(None)
+    assert first is not None
+    late = judgement(first.variant)
+    outcome = Failure(FailureKind.TIMEOUT, "open", "still building")
+    source.tell(
+        first, replace(late, trial=replace(late.trial, outcome=outcome), log_speedup=WORST, likely=False)
+    )
+    second = source.ask(None)
+    assert second is not None
+    assert (second.origin, second.variant) == ("start", SPACE.suggested(start[2]))
+
+
 def test_of_what_is_measured_only_rivals_of_the_best_come_again(tmp_path: Path) -> None:
     rivals = {
         SPACE.suggested({"runtime": "vino", "batch": batch}).id: speed
