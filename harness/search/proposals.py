@@ -128,7 +128,7 @@ class Proposals:
         busy = self._learn() | self.asked
         while self._starts:
             variant = self._starts.pop(0)
-            late = ranking.never_in_time(self._trials.values()) & variant.settings.items()
+            late = ranking.takes_too_long(variant.settings, self._trials.values())
             if variant.id not in self._told and variant.id not in busy and not late:
                 return self._placed(variant, "start")
         if better := self._better_elsewhere():

@@ -260,10 +260,15 @@ def _share(knob: Knob, shares: Mapping[str, float]) -> float:
     return max(_LEAST_SHARE, shares.get(knob.stage, 0.0))
 
 
-def never_in_time(told: Collection[Told]) -> set[tuple[str, Setting]]:
-    """Settings of trials that took too long, without those that have worked in another."""
-    worked = {item for trial in told if trial.log_speedup is not None for item in trial.settings.items()}
-    return {item for trial in told if trial.too_late for item in trial.settings.items()} - worked
+def takes_too_long(settings: Settings, told: Collection[Told]) -> bool:
+    """Whether they have all that a trial which took too long had and none that worked has."""
+    worked = _worked(told)
+    suspects = [set(trial.settings.items()) - worked for trial in told if trial.too_late]
+    return any(late and late <= set(settings.items()) for late in suspects)
+
+
+def _worked(told: Collection[Told]) -> set[tuple[str, Setting]]:
+    return {item for trial in told if trial.log_speedup is not None for item in trial.settings.items()}
 
 
 def _evidence(incumbent: Settings, told: Sequence[Told]) -> list[_Evidence]:
@@ -272,12 +277,12 @@ def _evidence(incumbent: Settings, told: Sequence[Told]) -> list[_Evidence]:
     That of one which took too long goes to what no trial that worked has, and weighs more: what is built for one
     setting takes as long beside any other, and costs the time of several trials again.
     """
-    late = never_in_time(told)
+    worked = _worked(told)
     found = []
     for trial in told:
         apart = [(name, trial.settings.get(name)) for name in incumbent]
         apart = [(name, value) for name, value in apart if value != incumbent[name]]
-        suspects = [item for item in apart if trial.too_late and item in late] or apart
+        suspects = [item for item in apart if trial.too_late and item not in worked] or apart
         odds = (_TOO_LATE if trial.too_late else _BLAMED) * trial.blame / max(1, len(suspects))
         found.append(
             _Evidence(trial.settings, dict.fromkeys((name for name, _ in suspects), odds), 1 - trial.blame)

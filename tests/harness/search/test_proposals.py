@@ -69,7 +69,11 @@ def test_starts_come_first_and_in_order(tmp_path: Path) -> None:
 
 
 def test_a_start_with_what_has_taken_too_long_is_left_out(tmp_path: Path) -> None:
-    start: list[dict[str, Setting]] = [{"runtime": "vino"}, {"runtime": "vino", "batch": 2}, {"batch": 4}]
+    start: list[dict[str, Setting]] = [
+        {"runtime": "vino", "batch": 2},
+        {"runtime": "vino", "batch": 2, "model": "tiny"},
+        {"runtime": "onnx", "batch": 2},  # half of it
+    ]
     source = proposals(tmp_path, Experiment(start=start))
     source.recall(judgement(SPACE.variant({}), 0))
     first = source.ask(None)
