@@ -26,7 +26,8 @@ def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
         if len(outcome.pages) >= len(spent_s):
             found[trial.number] = (outcome.pages_per_second, outcome)
             continue
-        alike = next((other for texts, other in whole.items() if _texts(outcome) <= texts), None)
+        read = _texts(outcome)
+        alike = next((other for texts, other in whole.items() if read <= texts), None)
         if alike and all_s and not trial.note:
             share = sum(spent_s[page.page_id] for page in outcome.pages) / all_s
             found[trial.number] = (share * len(spent_s) / _wall_s(outcome), alike)

@@ -280,8 +280,8 @@ def _evidence(incumbent: Settings, told: Sequence[Told]) -> list[_Evidence]:
     worked = _worked(told)
     found = []
     for trial in told:
-        apart = [(name, trial.settings.get(name)) for name in incumbent]
-        apart = [(name, value) for name, value in apart if value != incumbent[name]]
+        then = trial.settings.get
+        apart = [(name, then(name)) for name, here in incumbent.items() if then(name) != here]
         suspects = [item for item in apart if trial.too_late and item not in worked] or apart
         odds = (_TOO_LATE if trial.too_late else _BLAMED) * trial.blame / max(1, len(suspects))
         found.append(
