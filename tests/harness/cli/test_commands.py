@@ -13,6 +13,7 @@ import jiwer
 import pytest
 import yaml
 
+from harness.machine import Caution
 from tests.harness.conftest import PLUGIN
 from tests.harness.data.conftest import pdf_bytes
 from tests.pages import page_set, write_page
@@ -294,8 +295,12 @@ def test_after_kill_9_a_run_goes_on_and_no_finished_trial_is_lost(tmp_path: Path
     process.wait()
     kept = {path: path.read_bytes() for path in out.glob("trials/*/result.json")}
     assert len(kept) >= 3
+    study = json.loads((out / "study.json").read_text())
+    doubt = Caution.THROTTLED.sentence
+    (out / "study.json").write_text(json.dumps({**study, "cautions": [*study["cautions"], doubt]}))
     done = tune(*ENGINE, "--budget", "70s", "--data", pages, "--out", out, "--resume")
     assert done.returncode == 0, done.stderr
+    assert doubt in json.loads((out / "study.json").read_text())["cautions"]
     assert all(path.read_bytes() == content for path, content in kept.items())
     assert (out / "best.yaml").is_file()
 
