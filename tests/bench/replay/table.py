@@ -52,7 +52,7 @@ class Reading:
     wall_s: float = 0.0
     """Of the whole pass over the pages, all replicas together."""
     page_s: tuple[float, ...] = ()
-    """Of each page from submission to text, in the order of the table's pages."""
+    """Work on each page, its wait in a queue left out, in the order of the table's pages: its share of the pass."""
     errors: tuple[int, ...] = ()
     """Character edits of each page."""
     failure: Failure | None = None

@@ -121,3 +121,14 @@ def test_a_folder_of_another_recording_is_refused(
     path.write_text(path.read_text().replace("rounds: 1", "rounds: 2"))
     assert record.main(recorded) == 2
     assert "choose another --work" in capsys.readouterr().err
+
+
+def test_a_deep_queue_does_not_count_as_work_on_a_page(recorded: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    space = yaml.safe_load(path.read_text())
+    space |= {"grid": {"prefetch": [0, 8]}, "fixed": {"page_ms": 20}, "baseline": {"prefetch": 8}}
+    path.write_text(yaml.safe_dump(space))
+    assert record.main([*recorded, "-o", str(tmp_path / "table")]) == 0
+    for row in read_table(tmp_path / "table").rows:
+        (reading,) = row.rounds
+        assert sum(reading.page_s) < 2 * reading.wall_s  # all pages wait at once in the deep queue
