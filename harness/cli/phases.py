@@ -211,7 +211,7 @@ def _sample(loaded: LoadedData, count: int, seed: int) -> _Sample:
 
 def line(rung: RungResult) -> str:
     """A rung on a terminal, with markup."""
-    head = f"[bold]{escape(rung.id):<26}[/] {rung.verdict.value:<20}"
+    head = f"[bold]{escape(rung.id):<26}[/] {rung.verdict_text:<20}"
     claim = f"claimed {rung.claim}" if rung.claim else "nothing claimed"
     if rung.gain is None:
         return f"{head} [dim]{escape(rung.reason)}[/]"
@@ -221,8 +221,7 @@ def line(rung: RungResult) -> str:
     engine = rung.variant.engine if rung.variant else ""
     of = "" if rung.quantity is Quantity.THROUGHPUT else f" in {rung.quantity}"
     total = f", {rung.total.speedup.value:.2f}x of the baseline" if rung.total else ""
-    close = " [yellow]a close call[/]" if rung.is_close_call else ""
-    found = f"{gain.value:.2f}x{interval}{of}{total}{accuracy} on {engine} [dim]{escape(claim)}[/]{close}"
+    found = f"{gain.value:.2f}x{interval}{of}{total}{accuracy} on {engine} [dim]{escape(claim)}[/]"
     return f"{head} {found} {escape(rung.reason)}".rstrip()
 
 

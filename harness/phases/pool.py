@@ -101,7 +101,7 @@ class Pool:
     def is_unclear(self, look: Look) -> bool:
         """Whether more rounds may give another verdict: the last ones left it open, or did not reach every page."""
         gain = look.result.gain
-        is_open = look.result.verdict is RungVerdict.INCONCLUSIVE or look.result.is_close_call
+        is_open = look.result.verdict is RungVerdict.INCONCLUSIVE or bool(look.result.other_verdicts)
         has_pages_left = gain is None or gain.pages < len(self.bench.references)
         return not look.is_over and (is_open or has_pages_left or len(look.rounds) < _FEWEST_ROUNDS)
 

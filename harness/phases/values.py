@@ -78,13 +78,28 @@ class RungResult:
         return not self.total.cer_increase.low > HARM  # not a number where no page has text to be read
 
     @property
-    def is_close_call(self) -> bool:
-        """Whether the interval of the gain holds an edge to another verdict, which another run may give."""
+    def other_verdicts(self) -> tuple[RungVerdict, ...]:
+        """What another run may say: the verdicts beyond the edges that the interval of the gain holds."""
         if self.gain is None or self.verdict not in _SPEEDS:
-            return False
-        edges = (1 / _NOTICEABLE, _NOTICEABLE, *(self.claimed or ())[:1])
-        interval = self.gain.speedup
-        return any(interval.low < edge < interval.high for edge in edges)
+            return ()
+        holds_from = max(_NOTICEABLE, *(self.claimed or ())[:1], 0.0)
+        regions = {
+            RungVerdict.WORSE: (0.0, 1 / _NOTICEABLE),
+            RungVerdict.NONE: (1 / _NOTICEABLE, _NOTICEABLE),
+            RungVerdict.SMALLER: (_NOTICEABLE, holds_from),
+            RungVerdict.HOLDS: (holds_from, math.inf),
+        }
+        gain = self.gain.speedup
+        return tuple(
+            other
+            for other, (low, high) in regions.items()
+            if other is not self.verdict and max(low, gain.low) < min(high, gain.high)
+        )
+
+    @property
+    def verdict_text(self) -> str:
+        """The verdict, and after it what else it may be where that is a close call."""
+        return " or ".join((self.verdict.value, *(other.value for other in self.other_verdicts)))
 
 
 @dataclass(frozen=True, slots=True)

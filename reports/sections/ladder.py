@@ -92,12 +92,11 @@ def _row(rung: RungResult) -> Row:
         f"{factor(total.speedup.value)} ({ratio_range(total.speedup)})" if total else DASH,
         f"{points(gain.cer_increase.value)} ({points_range(gain.cer_increase)})" if gain else DASH,
     )
-    verdict = f"{rung.verdict.value}, a close call" if rung.is_close_call else rung.verdict.value
     head = (rung.id, rung.technique, rung.variant.engine if rung.variant else DASH)
     mark: Mark = (
         "failed" if rung.verdict in _UNMEASURED else "best" if rung.verdict is RungVerdict.HOLDS else ""
     )
-    return Row((*head, verdict, rung.claim or DASH, *measured, why), mark)
+    return Row((*head, rung.verdict_text, rung.claim or DASH, *measured, why), mark)
 
 
 def machine(ladder: LadderResult, _name: str) -> Sequence[Block]:

@@ -296,8 +296,12 @@ def _narrowed(whole: Space, name: str, given: SpaceFile) -> Knob:
     if name not in whole.by_name:
         raise UserError(f"{given.engine} has no setting {name!r}: correct `grid`")
     knob = whole.by_name[name]
-    default = given.baseline.get(name, knob.default)
-    values = list(dict.fromkeys([*given.grid[name], default]))
+    values, default = given.grid[name], given.baseline.get(name, knob.default)
+    if default not in values:
+        raise UserError(
+            f"{name}={default} of the baseline is not in the grid, and a search goes on from there: "
+            "add it to `grid`, or name another in `baseline`"
+        )
     if wrong := [value for value in values if not knob.domain.admits(value)]:
         raise UserError(f"{name}={wrong[0]} is not possible here: correct `grid`")
     # Conditions on settings that every variant shares are met, or the knob would not be worth recording.

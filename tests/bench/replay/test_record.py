@@ -62,7 +62,7 @@ def test_a_recording_goes_on_where_it_was_killed_and_keeps_what_was_measured(
 def test_a_crash_is_recorded_as_what_it_is(recorded: list[str], tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     space = yaml.safe_load(path.read_text())
-    space["grid"] = {"page_ms": [10], "fault": ["none", "segfault"]}
+    space["grid"] = {"page_ms": [10, 20], "fault": ["none", "segfault"]}
     path.write_text(yaml.safe_dump(space))
     assert record.main([*recorded, "-o", str(tmp_path / "table")]) == 0
     table = read_table(tmp_path / "table")
@@ -132,3 +132,12 @@ def test_a_deep_queue_does_not_count_as_work_on_a_page(recorded: list[str], tmp_
     for row in read_table(tmp_path / "table").rows:
         (reading,) = row.rounds
         assert sum(reading.page_s) < 2 * reading.wall_s  # all pages wait at once in the deep queue
+
+
+def test_a_baseline_off_the_grid_is_refused(
+    recorded: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"baseline": {"page_ms": 80}}))
+    assert record.main(recorded) == 2
+    assert "page_ms=80 of the baseline is not in the grid" in capsys.readouterr().err

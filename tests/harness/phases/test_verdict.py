@@ -54,22 +54,25 @@ def test_without_ground_truth_only_speed_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "claimed", "is_close"),
+    ("low", "high", "claimed", "text"),
     [
-        (1.06, 1.3, None, False),
-        (1.06, 1.3, 1.2, True),
-        (1.02, 1.3, None, True),
-        (0.96, 1.04, 1.2, False),
-        (0.94, 1.04, None, True),
-        (0.7, 0.9, None, False),
+        (1.06, 1.3, None, "holds"),
+        (1.06, 1.3, 1.2, "holds or smaller"),
+        (1.06, 1.3, 1.01, "holds"),
+        (1.02, 1.3, None, "holds or none"),
+        (1.02, 1.3, 1.2, "holds or none or smaller"),
+        (0.96, 1.04, 1.2, "none"),
+        (0.94, 1.04, None, "none or worse"),
+        (0.92, 0.98, None, "worse or none"),
+        (0.7, 0.9, None, "worse"),
     ],
 )
-def test_a_verdict_is_a_close_call_where_its_interval_holds_an_edge(
-    low: float, high: float, claimed: float | None, is_close: bool
+def test_a_verdict_names_those_beyond_the_edges_that_its_interval_holds(
+    low: float, high: float, claimed: float | None, text: str
 ) -> None:
     speedup = Interval(math.sqrt(low * high), low, high)
     gain = Comparison(A, B, (), speedup, Verdict.INCONCLUSIVE, NO_HARM, NO_HARM, NO_HARM, pages=8)
     of = verdict(speedup, NO_HARM, claimed)
     result = RungResult("x", "x", "", of, claimed=(claimed, 2.0) if claimed else None, gain=gain)
-    assert result.is_close_call is is_close
-    assert not replace(result, verdict=RungVerdict.HARMFUL).is_close_call
+    assert result.verdict_text == text
+    assert not replace(result, verdict=RungVerdict.HARMFUL).other_verdicts
