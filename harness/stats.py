@@ -83,10 +83,15 @@ def percentile(values: Sequence[float], p: float) -> float | None:
 
 def mean_interval(values: Sequence[float], alpha: float = ALPHA) -> Interval:
     """The mean of independent values with its Student interval; infinite for fewer than two."""
-    from scipy.stats import t  # noqa: PLC0415  scipy takes longer to load than `tune --help` may take
-
     mean = fmean(values)
     if len(values) < 2:
         return Interval(mean, -math.inf, math.inf)
-    half = float(t.ppf(1 - alpha / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    half = half_width(stdev(values), len(values), alpha)
     return Interval(mean, mean - half, mean + half)
+
+
+def half_width(sd: float, count: int, alpha: float = ALPHA) -> float:
+    """Of Student's interval of the mean of so many values (two at least) that deviate by `sd`."""
+    from scipy.stats import t  # noqa: PLC0415  scipy takes longer to load than `tune --help` may take
+
+    return float(t.ppf(1 - alpha / 2, count - 1)) * sd / math.sqrt(count)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness import stats
 from harness.values import ReferencePage
 
 BASELINE_SHARE = 0.15
@@ -29,7 +30,8 @@ _BLOCK_S = 10.0
 _HOPED_GAIN = 2.0
 """Of a trial, before any has shown more."""
 MIN_CONFIRM_ROUNDS = 3
-MAX_CONFIRM_ROUNDS = 5
+MAX_CONFIRM_ROUNDS = 8
+MAX_FINALISTS = 3
 ENOUGH_PAGES = 24
 """Pages that a confirmation aims at. One page that is read in another order can still widen the interval of 24
 beyond the margin: more pages are better, and a slow baseline is what limits them."""
@@ -38,7 +40,7 @@ _FEWEST_PAGES = 2
 _HEADROOM = 1.1
 """What a shared machine may take away on top; rounds that run late are given fewer pages."""
 _WORTH_A_FINALIST = 0.7
-"""Share of the pages that may be given up for one more finalist."""
+"""Share of the pages that may be given up for more finalists or a narrower interval, where there are too few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +133,33 @@ class ConfirmPlan:
     rounds: int
     pages_per_round: int
 
+    def pages(self, most: int) -> int:
+        """Different pages that it reads of `most` that there are."""
+        return min(most, self.rounds * self.pages_per_round)
 
-def confirmation_s(budget_s: float, baseline_s: tuple[float, float]) -> float:
-    """Seconds to keep back for the confirmation; `baseline_s` is its cold start and its seconds a page.
+    def half_width(self, noise_sd: float) -> float:
+        """Of the interval of a finalist's log speed-up, to expect where trials of a block differ by `noise_sd`.
 
-    At least the usual share, and more where the baseline is so slow that reading enough pages takes more: a
-    search is worth nothing without the pages that prove its result.
+        Half of their variance is reckoned to be the process's, which more pages in it do not average out.
+        """
+        sd_of_ratio = noise_sd * math.sqrt(1 + BLOCK_PAGES / self.pages_per_round)
+        return stats.half_width(sd_of_ratio, self.rounds, stats.ALPHA / self.finalists)
+
+
+def confirmation_s(budget_s: float, baseline_s: tuple[float, float], pages: int) -> float:
+    """Seconds to keep back for the confirmation on so many `pages`.
+
+    `baseline_s` is its cold start and its seconds a page. The usual share, and more where the baseline is so slow
+    that reading enough pages takes more: a search is worth nothing without the pages that prove its result. Less
+    where the longest confirmation takes less.
     """
     cold_s, page_s = baseline_s
     enough_s = MIN_CONFIRM_ROUNDS * 3 * cold_s + 1.5 * (ENOUGH_PAGES + MIN_CONFIRM_ROUNDS) * page_s
     least_s = _HEADROOM * MIN_CONFIRM_ROUNDS * 2 * (cold_s + _FEWEST_PAGES * page_s)
+    sides_s = (1 + MAX_FINALISTS) * cold_s + (1 + MAX_FINALISTS / _HOPED_GAIN) * pages * page_s
+    longest_s = _HEADROOM * MAX_CONFIRM_ROUNDS * sides_s
     shares = (CONFIRM_SHARE * budget_s, min(enough_s, MOST_CONFIRM_SHARE * budget_s))
-    return max(*shares, min(least_s, UTMOST_CONFIRM_SHARE * budget_s)) + REPORT_S
+    return min(longest_s, max(*shares, min(least_s, UTMOST_CONFIRM_SHARE * budget_s))) + REPORT_S
 
 
 def first_block_s(baseline_s: tuple[float, float], gain: float, pages: int) -> float:
@@ -160,12 +177,16 @@ def plan_confirmation(
     finalists_s: Sequence[tuple[float, float]],
     block: int,
     pages: int,
+    *,
+    log_gain: float,
+    noise_sd: float,
 ) -> ConfirmPlan | None:
     """The most convincing confirmation that fits into `left_s` seconds, or None where none does.
 
-    Each side is (cold start with its warm-up, seconds a page). Speed differs by factors, so that three rounds tell
-    it; accuracy differs by tenths of a point, and only pages tell that. So pages come first, then finalists, then
-    rounds.
+    Each side is (cold start with its warm-up, seconds a page). Accuracy differs by tenths of a point, and only
+    different pages tell that: they come first. Then the interval of the speed-up must be narrow enough for a gain of
+    `log_gain` where trials differ by `noise_sd` for nothing; then more finalists, then a narrower interval. A page
+    may be read in several rounds: time that is kept for the proof is of no use otherwise.
     """
 
     def fit(count: int, rounds: int) -> int:
@@ -173,18 +194,23 @@ def plan_confirmation(
         sides = [baseline_s, *finalists_s[:count]]
         cold, page = sum(side[0] for side in sides), sum(side[1] for side in sides)
         room = (left_s / _HEADROOM / rounds - cold) / page
-        return min(math.floor(room / block), math.ceil(pages / rounds / block)) * block
+        return min(math.floor(room / block), math.ceil(pages / block)) * block
 
-    counts = range(len(finalists_s), 0, -1)
-    for count in counts:
-        for rounds in (MAX_CONFIRM_ROUNDS, MIN_CONFIRM_ROUNDS):
-            if rounds * fit(count, rounds) >= min(pages, ENOUGH_PAGES):
-                return ConfirmPlan(count, rounds, fit(count, rounds))
-    most = fit(1, MIN_CONFIRM_ROUNDS)
-    for count in counts:
-        if (fits := fit(count, MIN_CONFIRM_ROUNDS)) >= max(block, _WORTH_A_FINALIST * most):
-            return ConfirmPlan(count, MIN_CONFIRM_ROUNDS, fits)
-    return None
+    schemes = [
+        ConfirmPlan(count, rounds, fit(count, rounds))
+        for count in range(1, len(finalists_s) + 1)
+        for rounds in range(MIN_CONFIRM_ROUNDS, MAX_CONFIRM_ROUNDS + 1)
+    ]
+    possible = [scheme for scheme in schemes if scheme.pages_per_round >= block]
+    most = max((scheme.pages(pages) for scheme in possible), default=0)
+    wanted = min(pages, ENOUGH_PAGES)
+    worth = wanted if most >= wanted else _WORTH_A_FINALIST * most
+
+    def merit(scheme: ConfirmPlan) -> tuple[bool, float, int, float]:
+        width = scheme.half_width(noise_sd)
+        return scheme.pages(pages) >= worth, -max(width, log_gain / 2), scheme.finalists, -width
+
+    return max(possible, key=merit, default=None)
 
 
 def pages_that_fit(round_s: float, cold_s: float, page_s: float, most: int) -> int:

@@ -38,7 +38,6 @@ from harness.values import Block, Failure, Measurement, Study, TrialResult, Vari
 _HANG_FACTOR = 3.0
 _STARTS_LEFT = 4
 _SHORTEST_DEADLINE_S = 15.0
-_MAX_FINALISTS = 3
 _FEW_TRIALS = 3
 _BLOCKS_FOR_SPEED = 2
 """Of a trial whose text is known."""
@@ -203,7 +202,7 @@ class Tuner:
         """Trial after trial until the time for the proof has come."""
         record, baseline = self._record, self._record.measured_baseline
         costs = (baseline.cold_start_s, 1 / baseline.pages_per_second)
-        confirm_s = plan.confirmation_s(self._task.header.budget_s, costs)
+        confirm_s = plan.confirmation_s(self._task.header.budget_s, costs, len(self._split.confirm))
         least_s = plan.first_block_s(costs, 1.0, self._first_pages(record.baseline.variant))
         spare_s = self._left_s() - confirm_s - least_s
         lanes = Lanes(self._labs if self._undisturbed(spare_s) else self._labs[:1])
@@ -341,7 +340,7 @@ class Tuner:
         """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""
         record, baseline = self._record, self._record.measured_baseline
         chosen = gate.finalists(
-            proposals.believed(record.judgements), _MAX_FINALISTS, must_be_faster=record.must_be_faster
+            proposals.believed(record.judgements), plan.MAX_FINALISTS, must_be_faster=record.must_be_faster
         )
         if not chosen:
             return
@@ -361,6 +360,8 @@ class Tuner:
             costs,
             min(block, len(pages)),
             len(pages),
+            log_gain=max(0.0, *(j.log_speedup for j in chosen)),
+            noise_sd=reckoned_sd(record.noise),
         )
         if scheme is None:
             if record.best is None:  # else it was proven before the run was taken up again

@@ -130,25 +130,33 @@ class Table:
         """The rounds that were measured, each with every page."""
         return tuple(map(self.whole, row.readings))
 
-    def whole(self, reading: Reading) -> Reading:
-        """A round that was measured, with every page.
+    @cached_property
+    def shares(self) -> tuple[float, ...]:
+        """Of the work on all pages, that on each, as the baseline does it.
 
-        Pages that a hopeless variant was spared take the baseline's time in the proportion of those that it read,
-        and have the baseline's edits: such a variant is too slow to be chosen whatever they were.
+        Several pages in one call have one time, and pages side by side slow each other down: what a variant says of
+        a page is as much about its neighbours.
         """
-        if not reading.cut:
-            return reading
-        model = self.by_id[self.baseline.id].readings[0]
+        rounds = [reading.page_s for reading in self.by_id[self.baseline.id].readings]
+        return tuple(
+            fmean(seconds) for seconds in zip(*([s / sum(r) for s in r] for r in rounds), strict=True)
+        )
+
+    def whole(self, reading: Reading) -> Reading:
+        """A round that was measured, with every page, its work shared out as the baseline's is.
+
+        Pages that a hopeless variant was spared have the baseline's edits: such a variant is too slow to be chosen
+        whatever they were.
+        """
         count = len(reading.page_s)
-        slower = sum(reading.page_s) / sum(model.page_s[:count])
-        page_s = (*reading.page_s, *(slower * seconds for seconds in model.page_s[count:]))
-        longer = sum(page_s) / sum(reading.page_s)
+        read = sum(self.shares[:count]) if reading.cut else 1.0
+        work_s = sum(reading.page_s) / read
         return replace(
             reading,
-            wall_s=longer * reading.wall_s,
-            page_s=page_s,
-            errors=(*reading.errors, *model.errors[count:]),
-            stage_s={stage: longer * seconds for stage, seconds in reading.stage_s.items()},
+            wall_s=reading.wall_s / read,
+            page_s=tuple(share * work_s for share in self.shares),
+            errors=(*reading.errors, *self.by_id[self.baseline.id].readings[0].errors[count:]),
+            stage_s={stage: seconds / read for stage, seconds in reading.stage_s.items()},
         )
 
     def speed(self, row: Row) -> float:

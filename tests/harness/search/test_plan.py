@@ -1,11 +1,16 @@
+import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+import scipy.stats
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.search import plan
 from harness.values import ReferencePage
+
+SURE = {"log_gain": 2.0, "noise_sd": 0.05}
+"""Any three rounds prove such a gain."""
 
 
 def page(set_: str, document: str, number: int) -> ReferencePage:
@@ -59,6 +64,7 @@ def test_blocks_hold_every_page_once_and_in_order(count: int, size: int) -> None
     assert len(blocks[0]) == min(size, count) or len(blocks) == 1
 
 
+@settings(deadline=None)  # the first example loads scipy
 @given(
     left_s=st.floats(1, 2000),
     baseline=st.tuples(st.floats(0.1, 20), st.floats(0.01, 30)),
@@ -73,7 +79,7 @@ def test_a_plan_fits_into_the_time_that_is_left(
     block: int,
     count: int,
 ) -> None:
-    scheme = plan.plan_confirmation(left_s, baseline, finalists, block, count)
+    scheme = plan.plan_confirmation(left_s, baseline, finalists, block, count, **SURE)
     if scheme is None:
         return
     sides = [baseline, *finalists[: scheme.finalists]]
@@ -84,29 +90,65 @@ def test_a_plan_fits_into_the_time_that_is_left(
     assert scheme.rounds >= plan.MIN_CONFIRM_ROUNDS
 
 
-def test_with_much_time_all_pages_all_finalists_and_five_rounds() -> None:
-    scheme = plan.plan_confirmation(1000, (1, 1), [(1, 0.1)] * 3, 4, 60)
-    assert scheme == plan.ConfirmPlan(finalists=3, rounds=5, pages_per_round=12)
+def test_with_much_time_all_pages_all_finalists_and_all_rounds() -> None:
+    scheme = plan.plan_confirmation(1000, (1, 1), [(1, 0.1)] * 3, 4, 60, **SURE)
+    assert scheme == plan.ConfirmPlan(finalists=3, rounds=8, pages_per_round=60)
 
 
 def test_when_time_is_short_pages_come_before_rounds() -> None:
-    scheme = plan.plan_confirmation(100, (2, 3), [(1, 0.3)] * 3, 1, 60)
+    scheme = plan.plan_confirmation(100, (2, 3), [(1, 0.3)] * 3, 1, 60, **SURE)
     assert scheme is not None
     assert scheme.rounds == plan.MIN_CONFIRM_ROUNDS
     assert scheme.pages_per_round >= 4
 
 
+def test_pages_of_which_there_are_few_are_read_in_every_round() -> None:
+    scheme = plan.plan_confirmation(100, (2, 0.2), [(2, 0.1)] * 3, 2, 6, log_gain=0.5, noise_sd=0.05)
+    assert scheme is not None
+    assert scheme.pages_per_round == 6
+    assert scheme.finalists == 3
+
+
+def test_a_small_gain_takes_rounds_and_a_large_one_finalists() -> None:
+    few, many = (
+        plan.plan_confirmation(60, (2, 0.2), [(2, 0.1)] * 3, 2, 6, log_gain=gain, noise_sd=0.05)
+        for gain in (0.1, 2.0)
+    )
+    assert few is not None
+    assert many is not None
+    assert few.finalists < many.finalists
+    assert few.rounds > many.rounds
+
+
+@pytest.mark.parametrize(("rounds", "finalists", "pages"), [(3, 1, 4), (5, 3, 8)])
+def test_the_expected_half_width_is_that_of_students_interval(
+    rounds: int, finalists: int, pages: int
+) -> None:
+    scheme = plan.ConfirmPlan(finalists, rounds, pages)
+    sd = 0.06 * math.sqrt(2) * math.sqrt(0.5 + 0.5 * 4 / pages)
+    low, high = scipy.stats.t.interval(1 - 0.05 / finalists, rounds - 1, scale=sd / math.sqrt(rounds))
+    assert scheme.half_width(0.06) == pytest.approx((high - low) / 2)
+
+
+def test_few_pages_keep_back_no_more_than_their_longest_confirmation_takes() -> None:
+    costs = (2.0, 0.2)
+    kept_s = plan.confirmation_s(7200, costs, 6)
+    scheme = plan.plan_confirmation(kept_s - plan.REPORT_S, costs, [(2.0, 0.1)] * 3, 2, 6, **SURE)
+    assert scheme == plan.ConfirmPlan(finalists=3, rounds=8, pages_per_round=6)
+    assert kept_s < 0.1 * 7200
+
+
 def test_a_slow_baseline_keeps_back_what_enough_pages_need() -> None:
     cold_s, page_s = 4.0, 3.0
-    kept_s = plan.confirmation_s(300, (cold_s, page_s))
-    scheme = plan.plan_confirmation(kept_s - plan.REPORT_S, (cold_s, page_s), [(2, 0.3)] * 3, 4, 24)
+    kept_s = plan.confirmation_s(300, (cold_s, page_s), 24)
+    scheme = plan.plan_confirmation(kept_s - plan.REPORT_S, (cold_s, page_s), [(2, 0.3)] * 3, 4, 24, **SURE)
     assert scheme is not None
     assert scheme.rounds * scheme.pages_per_round >= 20
 
 
 @pytest.mark.parametrize("budget_s", [60.0, 600.0, 7200.0])
 def test_something_is_always_left_to_search_with(budget_s: float) -> None:
-    kept_s = plan.confirmation_s(budget_s, (10.0, 60.0))
+    kept_s = plan.confirmation_s(budget_s, (10.0, 60.0), 64)
     assert plan.CONFIRM_SHARE * budget_s <= kept_s <= plan.UTMOST_CONFIRM_SHARE * budget_s + plan.REPORT_S
 
 
