@@ -37,8 +37,8 @@ class Noise:
     """Seconds since 1970."""
 
 
-UNKNOWN = Noise(0.075, 0, 0.0)
-"""What was seen on shared machines: trials minutes apart differed by up to 16 %."""
+UNKNOWN = Noise(0.05, 0, 0.0)
+"""What was seen on shared machines: in recorded tables, passes of one variant deviate by 3 to 5 %."""
 _NOISE = TypeAdapter(Noise)
 _LEAST_SD, _MOST_SD = 0.02, 0.15
 

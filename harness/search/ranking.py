@@ -1,9 +1,10 @@
 """Which step away from the incumbent promises most, by all that was measured so far. Pure.
 
-The log of the speed is fitted as a sum of one effect a knob, as a Gaussian process (Rasmussen and Williams 2006,
-equations 2.25 and 2.26): an effect that is untried has a prior whose width is the share of the incumbent's time that
-the knob's stage takes, so what cannot matter much is tried late. A step is worth its expected improvement (Jones,
-Schonlau and Welch 1998), which is generous to the untried, times the chance that it is admissible at all.
+The log of the speed is fitted as a sum of one effect a knob and of what such a sum misses, as a Gaussian process
+(Rasmussen and Williams 2006, equations 2.25, 2.26 and 2.30): an effect that is untried has a prior whose width is the
+share of the incumbent's time that the knob's stage takes, so what cannot matter much is tried late. A step is worth
+its expected improvement (Jones, Schonlau and Welch 1998), which is generous to the untried, times the chance that it
+is admissible at all.
 """
 
 import math
@@ -22,8 +23,12 @@ _EFFECT = 0.4
 """Sd of the log of the speed between values of a knob whose stage takes all the time."""
 _LEAST_SHARE = 0.1
 """A stage whose time is short or not known may still hold up the others."""
-_INTERACTION = 0.1
+_INTERACTION = 0.2
 """Sd of what a sum of effects misses; variants that differ in few knobs share it."""
+_FACTORS = (0.25, 0.5, 1.0, 2.0)
+"""What the trials may make of it."""
+_FACTOR = 2.0
+"""By how much it is off before any trial, up or down (one deviation)."""
 _LEVEL = 1.0
 """Sd of the log of the speed of all variants together."""
 _MOST_CHANGES = 2
@@ -135,9 +140,7 @@ def repeats(
     The knowledge gradient (Frazier, Powell and Dayanik 2009) as if the choice were between the rival and the best of
     the others. `rivals` have been measured and meet the constraints; there are two at least.
     """
-    measured = [trial for trial in told if trial.log_speedup is not None]
-    points = [*(trial.settings for trial in measured), *rivals]
-    mean, covariance = _posterior(_covariance(knobs, points, shares), measured, noise_sd)
+    mean, covariance = _belief(knobs, rivals, told, shares, noise_sd)
     found = []
     for here in range(len(rivals)):
         there = max((i for i in range(len(rivals)) if i != here), key=lambda i: float(mean[i]))
@@ -154,10 +157,8 @@ def believed(
 
     The fastest of many noisy trials was lucky too: what its relatives did pulls it back.
     """
-    measured = [trial for trial in told if trial.log_speedup is not None]
-    points = [trial.settings for trial in measured]
-    mean, _ = _posterior(_covariance(knobs, [*points, *points], shares), measured, noise_sd)
-    means = iter(mean)
+    measured = [trial.settings for trial in told if trial.log_speedup is not None]
+    means = iter(_belief(knobs, measured, told, shares, noise_sd)[0])
     return [None if trial.log_speedup is None else float(next(means)) for trial in told]
 
 
@@ -170,9 +171,7 @@ def _gains(
     noise_sd: float,
 ) -> list[float]:
     """The expected improvement of each of the offered points over the incumbent."""
-    measured = [trial for trial in told if trial.log_speedup is not None]
-    points = [*(trial.settings for trial in measured), incumbent, *offered]
-    mean, covariance = _posterior(_covariance(knobs, points, shares), measured, noise_sd)
+    mean, covariance = _belief(knobs, [incumbent, *offered], told, shares, noise_sd)
     variance = np.diag(covariance) + covariance[0, 0] - 2 * covariance[0]
     return [
         _expected(float(mean[place] - mean[0]), math.sqrt(max(1e-12, float(variance[place]))))
@@ -193,24 +192,67 @@ def _expected(mean: float, sd: float) -> float:
     return mean * _NORMAL.cdf(mean / sd) + sd * _NORMAL.pdf(mean / sd)
 
 
+def _belief(
+    knobs: Sequence[Knob],
+    points: Sequence[Settings],
+    told: Sequence[Told],
+    shares: Mapping[str, float],
+    noise_sd: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and covariance of the log of the speed at the points, by all that was measured, with noise.
+
+    How much a sum of effects misses differs from engine to engine: a runtime that is the fastest with one thread may
+    be the slowest with two. It is what makes the measured speeds likeliest.
+    """
+    measured = [trial for trial in told if trial.log_speedup is not None]
+    effects, interactions = _covariances(knobs, [*(trial.settings for trial in measured), *points], shares)
+
+    def prior(factor: float) -> NDArray[np.float64]:
+        total: NDArray[np.float64] = effects + (factor * _INTERACTION) ** 2 * interactions
+        return total
+
+    def likelihood(factor: float) -> float:
+        off = math.log(factor) / math.log(_FACTOR)
+        return _log_likelihood(prior(factor), measured, noise_sd) - off**2 / 2
+
+    return _posterior(prior(max(_FACTORS, key=likelihood)), measured, noise_sd)
+
+
 def _posterior(
     prior: NDArray[np.float64], measured: Sequence[Told], noise_sd: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and covariance of the points after the first ones, which are those that were measured, with noise."""
+    """Mean and covariance of the points after the first ones, which are those that were measured."""
     count = len(measured)
     if not count:
         return np.zeros(len(prior)), prior
-    seen = np.array([trial.log_speedup for trial in measured])
-    level = float(seen.mean())
-    known = prior[:count, :count] + np.diag([noise_sd**2 / trial.trials for trial in measured])
+    known, seen, level = _seen(prior, measured, noise_sd)
     gain = np.linalg.solve(known, prior[:count, count:]).T
-    return level + gain @ (seen - level), prior[count:, count:] - gain @ prior[:count, count:]
+    return level + gain @ seen, prior[count:, count:] - gain @ prior[:count, count:]
 
 
-def _covariance(
+def _log_likelihood(prior: NDArray[np.float64], measured: Sequence[Told], noise_sd: float) -> float:
+    """Of what was measured, up to a constant; 0 where nothing was."""
+    if not measured:
+        return 0.0
+    known, seen, _ = _seen(prior, measured, noise_sd)
+    return -0.5 * (float(seen @ np.linalg.solve(known, seen)) + float(np.linalg.slogdet(known)[1]))
+
+
+def _seen(
+    prior: NDArray[np.float64], measured: Sequence[Told], noise_sd: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Covariance of what was measured, with noise; how far it is from its level; and that level."""
+    speeds = np.array([trial.log_speedup for trial in measured])
+    level = float(speeds.mean())
+    count = len(measured)
+    known = prior[:count, :count] + np.diag([noise_sd**2 / trial.trials for trial in measured])
+    return known, speeds - level, level
+
+
+def _covariances(
     knobs: Sequence[Knob], points: Sequence[Settings], shares: Mapping[str, float]
-) -> NDArray[np.float64]:
-    """Of the log of the speed between all points, before anything is known."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Between all points, before anything is known: of the sum of effects, and of what it misses with an sd of 1."""
     total: NDArray[np.float64] = np.full((len(points), len(points)), _LEVEL**2)
     differing = np.zeros_like(total)
     for knob in knobs:
@@ -218,8 +260,7 @@ def _covariance(
         apart = np.abs(places[:, None] - places[None, :])
         total += (_EFFECT * _share(knob, shares)) ** 2 * _alike(knob, places, apart)
         differing += apart > 0
-    total += _INTERACTION**2 * np.exp(-differing / 2)
-    return total
+    return total, np.exp(-differing / 2)
 
 
 def _alike(knob: Knob, places: NDArray[np.float64], apart: NDArray[np.float64]) -> NDArray[np.float64]:

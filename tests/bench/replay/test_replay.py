@@ -1,6 +1,7 @@
 """The replay bench on tables drawn from a model: what it plays back, what it calls the truth, who wins."""
 
 import gzip
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -209,6 +210,21 @@ def test_a_replay_tells_the_stages_of_its_pages(tmp_path: Path) -> None:
     for page in outcome.pages:
         assert sum(page.stage_s.values()) == pytest.approx(page.seconds)
         assert page.stage_s["recognise"] > page.stage_s["detect"] > page.stage_s["decode"]
+
+
+@pytest.mark.parametrize("path", sorted(compare.TABLES.glob("*.json.gz")), ids=lambda path: path.name)
+def test_a_recorded_table_holds_every_variant_of_its_space(path: Path) -> None:
+    table = read_table(path)
+    known = compare.truth(table)
+    assert not table.head.synthetic
+    assert known.variants >= 200
+    assert known.optimum > known.baseline
+    settings = {variant.id for variant in map(table.variant, table.rows)}
+    assert {table.space.suggested(dict(start)).id for start in table.head.start} <= settings
+    grid = itertools.product(*table.head.grid.values())
+    assert {
+        table.space.suggested(dict(zip(table.head.grid, row, strict=True))).id for row in grid
+    } == settings
 
 
 def test_the_hard_table_has_what_its_model_promises() -> None:

@@ -148,25 +148,39 @@ def test_the_fit_is_that_of_a_gaussian_process() -> None:
     reference = GaussianProcessRegressor(RBF(0.4, "fixed"), alpha=UNKNOWN.sd**2, optimizer=None)
     reference.fit(x[:3], seen - seen.mean())
     mean, covariance = reference.predict(x[3:], return_cov=True)
-    own_mean, own_covariance = ranking._posterior(
-        RBF(0.4)(x), [Told({}, float(value), 0.0) for value in seen], UNKNOWN.sd
-    )
+    trials = [Told({}, float(value), 0.0) for value in seen]
+    own_mean, own_covariance = ranking._posterior(RBF(0.4)(x), trials, UNKNOWN.sd)
     assert own_mean == pytest.approx(mean + seen.mean())
     assert own_covariance == pytest.approx(covariance)
+    constant = -0.5 * len(seen) * math.log(2 * math.pi)
+    own_likelihood = ranking._log_likelihood(RBF(0.4)(x), trials, UNKNOWN.sd) + constant
+    assert own_likelihood == pytest.approx(reference.log_marginal_likelihood_value_)
 
 
-def test_a_repeat_is_worth_what_it_adds_to_the_speed_of_the_choice() -> None:
-    """Against trials that are drawn and learnt one by one."""
+def test_what_is_the_fastest_with_one_value_and_the_slowest_with_another_is_not_averaged() -> None:
+    """A sum of effects would choose the variant that both of its neighbours are faster than."""
+    trials = [
+        *(AS_SHIPPED, told(0.42, runtime="fast"), told(-0.07, runtime="fast", side=960)),
+        *(told(0.30, runtime="graph"), told(0.35, runtime="graph", side=960), told(0.36, side=960)),
+        *(told(-0.15, runtime="fast", side=960, batch=8), told(-0.2, runtime="fast", side=960, batch=4)),
+    ]
+    found = ranking.believed(KNOBS, trials, {})
+    known = {place: mean for place, mean in enumerate(found) if mean is not None}
+    assert max(known, key=lambda place: known[place]) == 1
+
+
+def test_a_repeat_is_worth_what_it_adds_to_the_speed_of_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against trials that are drawn and learnt one by one, which change no mind about the interactions."""
+    monkeypatch.setattr(ranking, "_FACTORS", (1.0,))
     known = [AS_SHIPPED, told(0.30, runtime="fast"), told(0.27, runtime="graph"), told(0.1, side=960)]
     rivals = [trial.settings for trial in known[1:3]]
 
     def expected(trials: list[Told]) -> tuple[np.ndarray, np.ndarray]:
-        points = [*(trial.settings for trial in trials), *rivals]
-        return ranking._posterior(ranking._covariance(KNOBS, points, {}), trials, UNKNOWN.sd)
+        return ranking._belief(KNOBS, rivals, trials, {}, UNKNOWN.sd)
 
     mean, covariance = expected(known)
     spread = math.sqrt(float(covariance[0, 0]) + UNKNOWN.sd**2)
-    draws = np.random.default_rng(0).normal(float(mean[0]), spread, 4000)
+    draws = np.random.default_rng(0).normal(float(mean[0]), spread, 20_000)
     after = [float(expected([*known, Told(rivals[0], float(value), 0.0)])[0].max()) for value in draws]
     assert repeats(KNOBS, rivals, known, {})[0] == pytest.approx(np.mean(after) - float(mean.max()), rel=0.1)
 
