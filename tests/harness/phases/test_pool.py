@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from harness.phases.ladder import Rung
 from harness.phases.pool import Look, Place, Pool, sides_of
 from harness.phases.schedule import Cost, Rounds
 from harness.phases.values import Quantity, RungResult, RungVerdict
-from harness.values import Block, Failure, FailureKind, PageRecord, Round, Variant
+from harness.values import Block, Failure, FailureKind, Interval, PageRecord, Round, Variant
 from tests.pages import page_set
 
 MACHINE = Machine("x", 2, 1024)
@@ -218,3 +219,17 @@ def test_no_verdict_is_clear_before_every_page_was_read_and_parts_do_not_share_t
     few.measure(looks, 1000.0, most=2)
     assert {item.result.gain.pages for item in looks if item.result.gain} == {6}
     assert all(map(few.is_unclear, looks))
+
+
+def test_a_close_call_stays_unclear_when_every_page_was_read(
+    a_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading(monkeypatch, Reading())
+    clear = look("fast", variant(times=50))
+    a_pool.measure([clear], 1000.0, most=6)
+    assert clear.result.gain is not None
+    assert not a_pool.is_unclear(clear)
+    gain = replace(clear.result.gain, speedup=Interval(1.08, 1.02, 1.14))
+    clear.result = replace(clear.result, gain=gain)
+    assert clear.result.verdict is RungVerdict.HOLDS
+    assert a_pool.is_unclear(clear)

@@ -59,6 +59,7 @@ def test_without_ground_truth_only_speed_counts() -> None:
         (1.06, 1.3, None, "holds"),
         (1.06, 1.3, 1.2, "holds or smaller"),
         (1.06, 1.3, 1.01, "holds"),
+        (1.06, 1.15, 1.2, "smaller"),
         (1.02, 1.3, None, "holds or none"),
         (1.02, 1.3, 1.2, "holds or none or smaller"),
         (0.96, 1.04, 1.2, "none"),
