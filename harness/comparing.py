@@ -4,16 +4,35 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 from harness import stats
 from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set, cer_interval
-from harness.measure import Bench, Deadline, SideFailedError, block_pages, first_reading, interleaved_round
-from harness.values import Comparison, Interval, Round, Variant, Verdict
+from harness.measure import (
+    SLOWEST_PAGE_S,
+    Bench,
+    Deadline,
+    Limits,
+    SideFailedError,
+    block_pages,
+    first_reading,
+    hang_limits,
+    interleaved_round,
+)
+from harness.values import Block, Comparison, Interval, Round, Variant, Verdict
 
 ROUNDS = 5
 """Rounds before the first verdict of a comparison: every page is read once in them."""
 _FIRST_BLOCKS = 4
 """Most blocks of the first round, from whose time the others are planned."""
+_FIRST_BLOCK_BUDGETS = 3.0
+"""Times the budget that a block of the first round may take: what takes longer is a hang and no slow engine."""
+_SHORTEST_HANG_S = 60.0
+_HARDER_PAGES = 2.0
+"""Times the slowest page so far that pages to come may take without being late."""
+_FEWEST_CHANGES = 8
+"""Pages read early and late, of both sides, that tell a drift from chance."""
+_DRIFT = 0.07
 _MARGIN = 1.2
 """A round is begun where this multiple of its expected time is left."""
 
@@ -88,13 +107,18 @@ def rounds_until(
     deck = Deck(total, bench.seed)
     count = min(hand_size(total, size, rounds), _FIRST_BLOCKS * size)
     most = hand_size(max(1, total - count), size, max(1, rounds - 1))
+    first_block_s = max(_SHORTEST_HANG_S, _FIRST_BLOCK_BUDGETS * budget_s)
+    limits = Limits(math.inf, page_s=min(SLOWEST_PAGE_S, first_block_s / size))
+    slowest_s = 0.0
     log_ratios: list[float] = []
     while count:
         began_s = clock.spent()
-        result = interleaved_round(bench, sides, deck.draw(count), len(log_ratios), interpreters)
+        result = interleaved_round(bench, sides, deck.draw(count), len(log_ratios), interpreters, limits)
         took_s = clock.spent() - began_s
         yield result
         log_ratios.append(result.log_ratios[0])
+        slowest_s = max(slowest_s, *(b.wall_s / len(b.pages) for side in result.blocks for b in side))
+        limits = hang_limits(max(result.cold_start_s), _HARDER_PAGES * slowest_s)
         if settled(log_ratios) and len(log_ratios) >= rounds:
             return
         left = max(1, rounds - len(log_ratios))
@@ -143,4 +167,29 @@ def comparison(
         pages=len(scores_a),
         failure=failure,
         cer_increase_by_set=cer_increase_by_set(scores_a, scores_b),
+        drift=drift([(result.blocks[0], result.blocks[side]) for result in rounds]),
     )
+
+
+def drift(rounds: Sequence[Sequence[Sequence[Block]]]) -> float | None:
+    """Log of how much longer a side takes over the same page in later rounds than in early ones, as the median.
+
+    `rounds` hold the blocks of each side. Rounds count as late and early where half of them lie between. None where
+    too few pages were read in both.
+    """
+    read: dict[tuple[int, str], list[tuple[int, float]]] = {}
+    for number, sides in enumerate(rounds):
+        for side, blocks in enumerate(sides):
+            for page in (page for block in blocks for page in block.pages):
+                read.setdefault((side, page.page_id), []).append((number, page.seconds))
+    changes = [
+        math.log(late_s / early_s)
+        for (early, early_s), *_, (late, late_s) in (times for times in read.values() if len(times) > 1)
+        if 2 * (late - early) >= len(rounds) and min(late_s, early_s) > 0
+    ]
+    return median(changes) if len(changes) >= _FEWEST_CHANGES else None
+
+
+def has_drifted(change: float | None) -> bool:
+    """Whether a drift is more than what pages differ by anyway."""
+    return change is not None and abs(change) > _DRIFT

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engines.interface import Machine, Reader, Setting, StageTimer
+from engines.interface import Machine, Reader, Setting, StageTimer, UnsupportedError
 from harness import environments, yaml_text
 from harness.errors import UserError, unknown
 from harness.values import Interval, Variant
@@ -165,17 +165,29 @@ def _model_at(location: Sequence[int | str]) -> list[str]:
 def load(path: str | Path, machine: Machine | None = None) -> Iterator[Reader]:
     """Open the engine of a tuned config in this process: `with load("best.yaml") as reader: reader.read(pages)`.
 
-    Warns where the config was made on another machine. Replicas and prefetch are the caller's to arrange; `tune
-    run` does it. Raises UserError.
+    Settings that the config leaves out are the engine's own. Warns where the config was made on another machine, and
+    where it decodes pages in a way of its own: pages, replicas and prefetch are the caller's to arrange. Raises
+    UserError.
     """
-    from harness.machine import detect, fingerprint  # noqa: PLC0415  keeps reading a config light
+    # Reading a config stays light.
+    from harness.machine import detect, fingerprint  # noqa: PLC0415
+    from harness.space import Space, load_engine  # noqa: PLC0415
 
     config = read_config(Path(path))
     here = machine or detect()
-    engine = environments.find(config.engine, here)
-    if reason := engine.unusable(here):
-        raise UserError(f"engine {config.engine!r} cannot be used here: {reason}")
+    engine = load_engine(config.engine, here)
     if config.machine and config.machine.fingerprint != fingerprint(here, environments.recorded(engine)):
         warnings.warn(f"{path} was made on another machine: {config.machine.cpu_model}", stacklevel=3)
-    with engine.open(config.settings, config.device, StageTimer()) as reader:
-        yield reader
+    space = Space.of(config.engine, config.device, here)
+    settings = space.active({**{knob.name: knob.default for knob in space.knobs}, **config.settings})
+    if decoding := [
+        f"{knob.name}={settings[knob.name]}"
+        for knob in space.knobs
+        if knob.stage == "decode" and settings[knob.name] != knob.default
+    ]:
+        warnings.warn(f"{path} was measured on pages decoded with {', '.join(decoding)}", stacklevel=3)
+    try:
+        with engine.open(settings, config.device, StageTimer()) as reader:
+            yield reader
+    except UnsupportedError as error:
+        raise UserError(f"{path} cannot be opened here: {error}") from error

@@ -1,6 +1,9 @@
 """Figures that trials of different pages can be compared by. Pure."""
 
-from harness.values import Measurement, Study
+import math
+from collections.abc import Iterable
+
+from harness.values import Measurement, Study, TrialResult, Variant
 
 
 def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
@@ -32,6 +35,34 @@ def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
             share = sum(spent_s[page.page_id] for page in outcome.pages) / all_s
             found[trial.number] = (share * len(spent_s) / _wall_s(outcome), alike)
     return found
+
+
+def proof_of(study: Study, variant: Variant) -> tuple[TrialResult, TrialResult] | None:
+    """The baseline and the variant as the last proof of it measured them side by side, None where none did.
+
+    A run that was taken up again may hold several proofs, of which not every one has the variant.
+    """
+    proofs = [
+        trial for trial in study.trials if trial.phase == "confirm" and isinstance(trial.outcome, Measurement)
+    ]
+    base = study.baseline.variant if study.baseline else None
+    last = next((trial for trial in reversed(proofs) if trial.variant == variant), None)
+    beside = (
+        trial for trial in proofs if last and trial.variant == base and trial.started_s == last.started_s
+    )
+    baseline = next(beside, None)
+    return (baseline, last) if baseline and last else None
+
+
+def undominated(points: Iterable[tuple[int, float, float]]) -> list[int]:
+    """Of trials as (number, pages a second, CER) the numbers of those that no other beats on both, fastest first."""
+    front: list[int] = []
+    least = math.inf
+    for number, _, cer in sorted(points, key=lambda point: (-point[1], point[2], point[0])):
+        if cer < least:
+            least = cer
+            front.append(number)
+    return front
 
 
 def _wall_s(measurement: Measurement) -> float:

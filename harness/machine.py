@@ -188,7 +188,6 @@ class Caution(StrEnum):
     SHARED_GPU = "shared_gpu", "Another process computes on the GPU: end it or choose another device."
     SWAPPING = "swapping", "Programs wait for memory: free some, or use fewer replicas."
     TOO_FEW_PAGES = "too_few_pages", "The intervals are wide because there are few pages: give more pages."
-    FEW_DOCUMENTS = "few_documents", "Intervals of CER hold for these documents alone: give pages of others."
     DRIFT = "drift", "Speed changed during the run: trust paired comparisons only, or repeat it."
     OTHER_MACHINE = (
         "other_machine",

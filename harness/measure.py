@@ -48,8 +48,19 @@ class Limits:
 
 
 _NO_LIMITS = Limits(math.inf)
+_HANG_FACTOR = 5.0
+_SHORTEST_HANG_S = 10.0
 QUEUE_PAGES = 4
 """Pages a block needs at least before settings of the page pipeline can act: one page has nothing to wait for."""
+
+
+def hang_limits(start_s: float, page_s: float) -> Limits:
+    """What no start and no page takes where they are known to take so many seconds: beyond is a hang."""
+    return Limits(
+        math.inf,
+        start_s=_HANG_FACTOR * max(_SHORTEST_HANG_S, start_s),
+        page_s=_HANG_FACTOR * max(_SHORTEST_HANG_S / QUEUE_PAGES, page_s),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +88,16 @@ class Bench:
             case Traffic.SINGLE:
                 return session.read_singly(indices, deadline_s)
             case Traffic.SERVER:
-                seed = f"{self.seed}/arrivals/{','.join(map(str, indices))}"
-                arrivals_s = poisson_arrivals_s(scenario.rate, len(indices), seed)
-                return session.serve(indices, arrivals_s, deadline_s)
+                return session.serve(indices, self._arrivals_s(indices), deadline_s)
+
+    def sending_s(self, indices: Sequence[int]) -> float:
+        """Seconds until the last of these pages has been sent, which no deadline shortens."""
+        server = self.objective.scenario.traffic is Traffic.SERVER
+        return self._arrivals_s(indices)[-1] if server and indices else 0.0
+
+    def _arrivals_s(self, indices: Sequence[int]) -> Sequence[float]:
+        seed = f"{self.seed}/arrivals/{','.join(map(str, indices))}"
+        return poisson_arrivals_s(self.objective.scenario.rate, len(indices), seed)
 
     def score(self, records: Sequence[PageRecord]) -> list[PageScore]:
         """The accuracy of each page record."""
@@ -179,6 +197,9 @@ def measure(
         with session:
             session.start(warmup_pages(bench.pages, warmup), clock.left(limits.start_s))
             for block in blocks:
+                if done and bench.sending_s(block) > clock.left():
+                    note = cut_short(done)
+                    break
                 done.append(bench.read(session, block, clock.left(limits.page_s * len(block))))
                 if reason := stop(done):
                     note = reason

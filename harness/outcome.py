@@ -14,9 +14,9 @@ from harness.config import (
     MachineFacts,
     TunedConfig,
 )
-from harness.figures import over_all_pages
+from harness.figures import over_all_pages, proof_of, undominated
 from harness.machine import Caution
-from harness.values import Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
+from harness.values import Comparison, Failure, Measurement, PageRecord, Study, TrialResult
 
 _MAX_ALTERNATIVES = 6
 
@@ -34,20 +34,6 @@ def accuracy(study: Study, measurement: Measurement) -> Summary | None:
         first.setdefault(record.page_id, record)
     summary = summarise(scores(study, list(first.values())))
     return summary if summary.characters.reference_length else None
-
-
-def confirmed(study: Study, variant: Variant) -> Measurement | None:
-    """What the last confirmation measured of a variant."""
-    return next(
-        (
-            trial.outcome
-            for trial in reversed(study.trials)
-            if trial.phase == "confirm"
-            and trial.variant == variant
-            and isinstance(trial.outcome, Measurement)
-        ),
-        None,
-    )
 
 
 def comparison_of_best(study: Study) -> Comparison | None:
@@ -84,20 +70,16 @@ def is_unequal(study: Study) -> bool:
 def pareto_front(study: Study) -> list[tuple[TrialResult, float, float]]:
     """(trial, pages a second, CER) of the search that no other beats on both, fastest first."""
     figures = over_all_pages(study)
-    points = []
+    points = {}
     for trial in study.trials:
         if trial.number not in figures:
             continue
         pages_per_second, reading = figures[trial.number]
         summary = accuracy(study, reading)
         if summary is not None:
-            points.append((trial, pages_per_second, summary.cer))
-    points.sort(key=lambda point: (-point[1], point[2]))
-    front: list[tuple[TrialResult, float, float]] = []
-    for point in points:
-        if not front or point[2] < front[-1][2]:
-            front.append(point)
-    return front
+            points[trial.number] = (trial, pages_per_second, summary.cer)
+    front = undominated((number, rate, cer) for number, (_, rate, cer) in points.items())
+    return [points[number] for number in front]
 
 
 def tuned_config(study: Study) -> TunedConfig | None:
@@ -146,9 +128,11 @@ def _evidence(study: Study) -> Evidence | None:
     proof = comparison_of_best(study)
     if proof is None:
         return None
-    best, baseline = confirmed(study, proof.b), confirmed(study, proof.a)
-    if best is None or baseline is None:
+    sides = proof_of(study, proof.b)
+    if sides is None:
         return None
+    baseline, best = (side.outcome for side in sides)
+    assert isinstance(baseline, Measurement) and isinstance(best, Measurement)  # noqa: S101  of a proof
     read, shipped = accuracy(study, best), accuracy(study, baseline)
     return Evidence(
         pages=proof.pages,

@@ -338,7 +338,10 @@ class Session:
 
     def _record(self, record: dict[str, Any], worker: Replica, stage: str) -> PageRecord:
         try:
-            return _RECORD.validate_python(record)
+            found = _RECORD.validate_python(record)
+            return replace(
+                found, lines=tuple(replace(line, text=_well_formed(line.text)) for line in found.lines)
+            )
         except ValidationError as error:
             wrong = error.errors()[0]
             where = ".".join(str(part) for part in wrong["loc"])
@@ -362,7 +365,7 @@ class Session:
 
     def _fail(self, kind: FailureKind, stage: str, message: str, worker: Replica | None = None) -> NoReturn:
         tail = (worker or self._workers[0]).stderr_tail()
-        raise TrialFailedError(Failure(kind, stage, message, tail))
+        raise TrialFailedError(Failure(kind, stage, _well_formed(message), tail))
 
     def _ended(self, worker: Replica, until: float) -> int | None:
         """How a worker has ended, waiting for it until then; None where it still runs."""
@@ -399,3 +402,8 @@ def _facts(
         )
         for name in sorted({name for totals in now.values() for name in totals})
     }
+
+
+def _well_formed(text: str) -> str:
+    """The text with lone surrogates, which no file can hold, as replacement characters."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -217,6 +217,8 @@ class Comparison:
     """Set where a side could not be measured; the figures then hold what was measured before."""
     cer_increase_by_set: Mapping[str, Interval] = field(default_factory=dict)
     """The same for each data set with text to be read, where there are several."""
+    drift: float | None = None
+    """Log of how much longer the same pages took late than early, on either side; None where too few tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from engines.interface import Layer
 from reports.blocks import Block, Code, Download, Downloads, Notices, Panel, Row, Table, long, num, text
 from reports.page import page
 from reports.sections import Section
-from reports.words import DASH, count, number, percent
+from reports.words import DASH, clean, count, number, percent
 
 _MOST_LAYERS = 40
 """On the page; all are in the CSV file."""
@@ -55,7 +55,9 @@ def layers_csv(layers: Sequence[Layer]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["model", "layer", "operator", "kernel", "calls", "total_ms"])
-    writer.writerows([x.model, x.name, x.kind, x.kernel, x.calls, f"{x.total_ms:.4f}"] for x in layers)
+    writer.writerows(
+        [*map(clean, (x.model, x.name, x.kind, x.kernel)), x.calls, f"{x.total_ms:.4f}"] for x in layers
+    )
     return out.getvalue()
 
 

@@ -17,6 +17,7 @@ from reports import svg
 from reports.blocks import Answer, Block, Chart, Panel, Prose, Row, Table, long, num, text
 from reports.page import page
 from reports.sections import Section
+from reports.words import clean
 
 _SHOWN = {
     "throughput": "pages/s",
@@ -152,7 +153,7 @@ def _picture(name: str, nights: Sequence[Night], changes: Sequence[int], says: s
             level = median(point.current for point in points[start:end])
             axes.plot([start - 0.4, end - 0.6], [level, level], color=svg.BEST, linewidth=1.6)
         named = range(0, len(points), max(1, math.ceil(len(points) / _DATES)))
-        axes.set_xticks(named, [_time(nights[i])[:10] for i in named])
+        axes.set_xticks(named, [clean(_time(nights[i]))[:10] for i in named])
         axes.set_ylabel(_SHOWN[name])
         return svg.markup(figure, f"trend-{name}-{nights[0].fingerprint}", says)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from engines.interface import Setting
 from harness.accuracy.scores import PageScore, Summary, score_page, summarise
 from harness.bounds import violations_of
-from harness.figures import over_all_pages
+from harness.figures import over_all_pages, proof_of
 from harness.machine import Caution
 from harness.stats import percentile
 from harness.values import (
@@ -232,19 +232,6 @@ def shared(a: Sequence[PageScore], b: Sequence[PageScore]) -> tuple[list[PageSco
     return [first for first, _ in pairs], [other for _, other in pairs]
 
 
-def pareto_front(trials: Sequence[Trial]) -> set[int]:
-    """Numbers of the whole trials that no other beats in throughput without more errors."""
-    front: set[int] = set()
-    least = float("inf")
-    measured = [(t.pages_per_second, t.cer, t.number) for t in trials if not t.partial]
-    ordered = sorted((-speed, cer, number) for speed, cer, number in measured if speed and cer is not None)
-    for _, cer, number in ordered:
-        if cer < least:
-            least = cer
-            front.add(number)
-    return front
-
-
 def _own_output(references: Mapping[str, ReferencePage], study: Study) -> dict[str, ReferencePage]:
     outcome = study.baseline.outcome if study.baseline else None
     pages = outcome.pages if isinstance(outcome, Measurement) else ()
@@ -297,11 +284,10 @@ def _best(study: Study, trials: Sequence[Trial]) -> Trial | None:
 
 
 def _confirmed(study: Study, trials: Sequence[Trial]) -> dict[str, Trial]:
-    variants = {"baseline": study.baseline.variant if study.baseline else None, "best": study.best}
-    found = {
-        side: trial
-        for trial in trials
-        for side, variant in variants.items()
-        if trial.result.phase == "confirm" and trial.measurement and trial.variant == variant
-    }
-    return {side: found[side] for side in variants} if len(found) == len(variants) else {}
+    proof = proof_of(study, study.best) if study.best else None
+    by_number = {trial.number: trial for trial in trials}
+    return (
+        dict(zip(("baseline", "best"), (by_number[side.number] for side in proof), strict=True))
+        if proof
+        else {}
+    )

@@ -144,7 +144,7 @@ def _draw_ratios(
     draws: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """`draws` ratios: of each stratum one unit fewer than it has, with replacement, scaled up to its size."""
+    """At most `draws` ratios: of each stratum one unit fewer than it has, with replacement, scaled up to its size."""
     rng = np.random.default_rng(seed)
     chunk = max(1, _CELLS_AT_ONCE // len(lengths))
     ratios = []
@@ -156,5 +156,6 @@ def _draw_ratios(
             scale = len(units) / (len(units) - 1)
             tops += scale * numerators[drawn].sum(axis=1)
             bottoms += scale * lengths[drawn].sum(axis=1)
-        ratios.append(tops / bottoms)
+        told = bottoms > 0  # a draw of blank pages has no ratio
+        ratios.append(tops[told] / bottoms[told])
     return np.concatenate(ratios)

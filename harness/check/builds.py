@@ -19,9 +19,12 @@ import tempfile
 import tomllib
 import venv
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+
+from filelock import FileLock
 
 from engines.cache import cache_root
 from harness.errors import UserError
@@ -78,7 +81,7 @@ def build(against: str, *, folder: Path = Path(), cache: Path | None = None) -> 
             "or a package with its version such as rapidocr==3.9.0"
         )
     with tempfile.TemporaryDirectory(prefix="ocr-tune-source-") as scratch:
-        source = Path(scratch)
+        source = Path(scratch) / "source"
         _export(commit, folder, source)
         interpreter = _environment(
             _to_install(source, commit), f"{folder.resolve()}@{commit}", cache or cache_folder(), source
@@ -94,13 +97,15 @@ def packages(requirements: Sequence[str], *, cache: Path | None = None) -> Build
 
 def _export(commit: str, folder: Path, target: Path) -> None:
     top = _run(["git", "-C", str(folder), "rev-parse", "--show-toplevel"], "find the top of the repository")
-    archive = target.with_suffix(".tar")
+    archive = target.with_name("source.tar")
     _run(
         ["git", "-C", top.strip(), "archive", "--format=tar", "-o", str(archive), commit], f"export {commit}"
     )
-    with tarfile.open(archive) as files:
-        files.extractall(target, filter="data")
-    archive.unlink()
+    try:
+        with tarfile.open(archive) as files:
+            files.extractall(target, filter="data")
+    except tarfile.TarError as error:
+        raise UserError(f"revision {commit[:12]} cannot be unpacked: {error}") from error
 
 
 def _to_install(source: Path, commit: str) -> list[str]:
@@ -133,15 +138,30 @@ def _environment(wanted: Sequence[str], identity: str, cache: Path, folder: Path
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     final = cache / key
     if not (final / ".complete").is_file():
-        shutil.rmtree(final, ignore_errors=True)
-        try:
-            _create(final)
-            _install(final / "bin" / "python", wanted, identity, folder)
-        except BaseException:
-            shutil.rmtree(final, ignore_errors=True)
-            raise
-        (final / ".complete").write_text(identity, encoding="utf-8")
+        # Two checks at once must not fill one folder; the system frees the lock of one that is killed.
+        with _lock(final):
+            if not (final / ".complete").is_file():
+                _fill(final, wanted, identity, folder)
     return final / "bin" / "python"
+
+
+def _lock(final: Path) -> AbstractContextManager[object]:
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(final.with_suffix(".lock")).acquire()
+    except OSError as error:
+        raise UserError(f"cannot write to {final.parent}: {error.strerror}; choose another cache") from error
+
+
+def _fill(final: Path, wanted: Sequence[str], identity: str, folder: Path | None) -> None:
+    shutil.rmtree(final, ignore_errors=True)
+    try:
+        _create(final)
+        _install(final / "bin" / "python", wanted, identity, folder)
+    except BaseException:
+        shutil.rmtree(final, ignore_errors=True)
+        raise
+    (final / ".complete").write_text(identity, encoding="utf-8")
 
 
 def _create(root: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.check.builds import Build
 from harness.check.verdicts import Finding, Outcome, Tolerances, findings, speed_outcome
-from harness.comparing import rounds_until
+from harness.comparing import drift, rounds_until
 from harness.measure import Bench, SideFailedError, first_reading, interleaved_round
 from harness.values import Round, Variant
 
@@ -35,6 +35,8 @@ class Gated:
     seconds: float
     failed_side: int | None = None
     failure: str | None = None
+    drift: float | None = None
+    """As `Comparison.drift`."""
 
     @property
     def speed(self) -> Outcome:
@@ -82,7 +84,8 @@ def gate(
     errors = [sum(record.error is not None for record in records) for records in read]
     ours, theirs = map(bench.with_references(read[0]).score, read)
     found = findings(rounds, ours, theirs, (errors[0], errors[1]), tolerances) if rounds else ()
-    return Gated(found, len(rounds), len(read[0]), time.perf_counter() - began, side, failure)
+    seconds, change = time.perf_counter() - began, drift([result.blocks for result in rounds])
+    return Gated(found, len(rounds), len(read[0]), seconds, side, failure, change)
 
 
 def _failure_alone(bench: Bench, side: Side) -> SideFailedError | None:

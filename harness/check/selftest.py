@@ -12,6 +12,8 @@ from harness.measure import Bench
 from harness.values import Variant, with_settings
 
 SLOWDOWN_PCT = 5
+_KINDS = 2
+"""Of comparisons: unchanged and slowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class SelfTest:
     """Comparisons of both kinds, in the order in which they were made."""
 
     canaries: tuple[Canary, ...]
+    ended_by: str = ""
+    """What ended it before its time."""
 
     def outcomes(self, slowdown_pct: int) -> list[Outcome]:
         """Verdicts on speed where the current side was slowed by so much."""
@@ -56,20 +60,36 @@ def self_test(
 ) -> SelfTest:
     """Comparisons of both kinds by turns until the budget, in seconds, is spent; at least one of each.
 
-    Raises UserError where the variant cannot be measured.
+    What ends it early costs only the comparison that it meets. Raises UserError where the variant cannot be measured
+    from the first.
     """
     began = time.perf_counter()
     found: list[Canary] = []
-    while len(found) < 2 or time.perf_counter() - began + max(canary.seconds for canary in found) < budget_s:
+    ended_by = ""
+    while (
+        len(found) < _KINDS
+        or time.perf_counter() - began + max(canary.seconds for canary in found) < budget_s
+    ):
         number = len(found)
-        slowdown_pct = SLOWDOWN_PCT * (number % 2)
+        slowdown_pct = SLOWDOWN_PCT * (number % _KINDS)
         progress(f"comparison {number + 1}: {'slowed' if slowdown_pct else 'unchanged'}")
         current = with_settings(variant, slowdown_pct=slowdown_pct)
         side = Side(variant, Build("this build"))
         run = replace(bench, seed=bench.seed + number, folder=bench.folder / f"{number:04d}")
         left_s = budget_s - (time.perf_counter() - began)
-        gated = gate(run, side, Side(current, side.build), Tolerances(), budget_s=left_s / max(1, 2 - number))
+        try:
+            gated = gate(
+                run, side, Side(current, side.build), Tolerances(), budget_s=left_s / max(1, _KINDS - number)
+            )
+        except KeyboardInterrupt:
+            if number < _KINDS:
+                raise
+            ended_by = "it was interrupted"
+            break
         if gated.failure:
-            raise UserError(f"the self-test cannot measure {variant.engine}: {gated.failure}")
+            ended_by = f"the self-test cannot measure {variant.engine}: {gated.failure}"
+            if number < _KINDS:
+                raise UserError(ended_by)
+            break
         found.append(Canary(slowdown_pct, gated.speed, gated.rounds, gated.seconds))
-    return SelfTest(tuple(found))
+    return SelfTest(tuple(found), ended_by)

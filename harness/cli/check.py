@@ -22,6 +22,7 @@ from harness.check.outputs import CheckResult
 from harness.check.verdicts import Outcome, Tolerances, joint
 from harness.cli.arguments import seconds
 from harness.cli.common import LoadedData, load_data, print_json, stderr, write_text
+from harness.comparing import has_drifted
 from harness.config import TunedConfig, read_config
 from harness.environments import recorded
 from harness.errors import UserError
@@ -116,6 +117,8 @@ def check(
         raise UserError(
             f"the baseline ({baseline}, {build.name}) cannot be measured: {measured.failure}; mend or replace it"
         )
+    if has_drifted(measured.drift):
+        doubts.append(Caution.DRIFT.sentence)
     names = (f"{baseline} ({build.name})", f"{config or baseline} ({_HERE.name})")
     result = _result(measured, names, machine, doubts)
     # Each is worth more than the next, should the disk be full.

@@ -12,6 +12,7 @@ from engines.interface import Machine
 from harness.cli.arguments import seconds
 from harness.cli.common import load_data, print_json, stderr
 from harness.comparing import compare as measure_both
+from harness.comparing import has_drifted
 from harness.config import read_config
 from harness.machine import Caution, cautions, detect, resolve_device
 from harness.measure import Bench, truth_caution
@@ -71,6 +72,8 @@ def compare(
 
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         result = measure_both(bench, sides[0], sides[1], budget_s=budget, progress=progress)
+    if has_drifted(result.drift):
+        doubts.append(Caution.DRIFT)
     if json:
         print_json({**document(result), "cautions": [doubt.sentence for doubt in doubts]})
     else:

@@ -42,9 +42,8 @@ def data(
     if name is None:
         raise UserError(f"say which data set: tune data {action} NAME")
     if action == "fetch":
-        stderr().print(f"fetched into {fetch(name)}", soft_wrap=True)
-        return 0
-    return _check(name, json) if action == "check" else _preview(name, profile, o)
+        return _said("fetched into", fetch(name), json)
+    return _check(name, json) if action == "check" else _preview(name, profile, o, json)
 
 
 def _list(json: bool) -> int:
@@ -93,11 +92,18 @@ def _check(name: str, json: bool) -> int:
     return 1 if faults else 0
 
 
-def _preview(name: str, profile: str | None, target: Path) -> int:
+def _preview(name: str, profile: str | None, target: Path, json: bool) -> int:
     from reports import preview
 
     loaded = load_data([name], profile, stderr())
     pages = [(reference, thumbnail(reference)) for reference in loaded.references[:_PREVIEW_PAGES]]
     write_text(target, preview(name, pages, len(loaded.pages)), "choose another file with -o")
-    stderr().print(f"preview  {target}", soft_wrap=True)
+    return _said("preview ", target, json)
+
+
+def _said(what: str, path: Path, json: bool) -> int:
+    if json:
+        print_json({"path": str(path)})
+    else:
+        stderr().print(f"{what} {path}", markup=False, soft_wrap=True)
     return 0

@@ -28,11 +28,12 @@ def doctor_knobs(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Try every knob, print what each did. Returns 0; 1 where the base itself cannot be measured."""
+    """Try every knob, print what each did. Returns 0; 1 where the base itself cannot be measured any more."""
     console = stderr()
     loaded = load_data(data, None, console)
     found: Sequence[Liveness] = []
     heard: dict[str, Liveness] = {}
+    failure = ""
     with (
         tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch,
         console.status("measuring the base beside itself") as status,
@@ -51,15 +52,14 @@ def doctor_knobs(
             found = list(heard.values())
             console.print("[yellow]interrupted[/]: what was tried until then follows")
         except TrialFailedError as failed:
-            console.print(
-                f"the base cannot be measured: {failed.failure.kind}: {failed}", markup=False, soft_wrap=True
-            )
-            return 1
+            failure = f"{failed.failure.kind}: {failed}"
+            found = list(heard.values())
+            console.print(f"the base cannot be measured: {failure}", markup=False, soft_wrap=True)
     if as_json:
-        print_json(document(base, found))
-    else:
+        print_json(document(base, found) | ({"failure": failure} if failure else {}))
+    elif found:
         _say(found)
-    return 0
+    return 1 if failure else 0
 
 
 def document(base: Variant, found: Sequence[Liveness]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ def doctor_self_test(
     with tempfile.TemporaryDirectory(prefix="ocr-tune-") as scratch, console.status("self-test") as status:
         bench = Bench(loaded.pages, loaded.references, Path(scratch), machine, seed)
         found = self_test(bench, base, budget_s=budget_s, progress=status.update)
+    if found.ended_by:
+        console.print(f"ended early: {found.ended_by}", markup=False, soft_wrap=True)
     seconds = [canary.seconds for canary in found.canaries]
     median_s, p95_s = (float(np.quantile(seconds, share)) for share in (0.5, 0.95))
     unchanged, slowed = found.outcomes(0), found.outcomes(SLOWDOWN_PCT)

@@ -125,10 +125,12 @@ def _knobs(name: str, device: str, json: bool) -> int:
         )
         return 0
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("knob", "stage", "default", "values", "what it does", box=None, pad_edge=False)
     for knob in space.knobs:
-        table.add_row(knob.name, knob.stage, str(knob.default), describe(knob), knob.help)
+        cells = (knob.name, knob.stage, str(knob.default), describe(knob), knob.help)
+        table.add_row(*map(escape, cells))
     Console(highlight=False).print(table)
     return 0

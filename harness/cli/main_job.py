@@ -57,7 +57,7 @@ def run(request: Request) -> int:
             console.print(f"[dim]{name} is not searched: {reason}", soft_wrap=True)
     folder = _folder(request)
     named = ",".join(device.label for device in devices)
-    header = _header(request, named, machine, loaded, time.perf_counter() - began)
+    header = _header(request, named, machine, loaded)
     earlier = folder.study() if request.resume and folder.study_json.exists() else None
     if earlier:
         _refuse_other(earlier, header)
@@ -67,7 +67,6 @@ def run(request: Request) -> int:
             id=earlier.id,
             created=earlier.created,
             seed=earlier.seed,
-            spent_s=earlier.spent_s + header.spent_s,
             comparisons=earlier.comparisons,
             best=earlier.best,
             cautions=tuple(dict.fromkeys((*earlier.cautions, *header.cautions))),
@@ -84,6 +83,8 @@ def run(request: Request) -> int:
     starts = [start for start in (*own, guess, *others, *experiment.start) if space.admits(start)]
     experiment = experiment.model_copy(update={"start": starts})
     side_by_side = devices if len(devices) > 1 or devices[0].cores else ()
+    before_s = earlier.spent_s if earlier else 0.0
+    header = replace(header, spent_s=before_s + time.perf_counter() - began)
     task = Task(header, loaded.pages, space, experiment, shared, side_by_side)
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:
         tuner = Tuner(task, folder, machine, display)
@@ -134,7 +135,7 @@ def _folder(request: Request) -> RunFolder:
     return folder
 
 
-def _header(request: Request, device: str, machine: Machine, loaded: LoadedData, spent_s: float) -> Study:
+def _header(request: Request, device: str, machine: Machine, loaded: LoadedData) -> Study:
     facts = recorded(load_engine(request.engine, machine))
     return Study(
         id=secrets.token_hex(6),
@@ -143,7 +144,7 @@ def _header(request: Request, device: str, machine: Machine, loaded: LoadedData,
         device=device,
         objective=request.objective,
         budget_s=request.budget_s,
-        spent_s=spent_s,
+        spent_s=0.0,
         seed=request.seed,
         constraints=Constraints(
             max_cer_increase=request.max_cer_increase,

@@ -3,20 +3,22 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 from rich.markup import escape
 
+from engines.interface import Machine
+from harness import environments
 from harness.cli.arguments import seconds
 from harness.cli.common import LoadedData, load_data, make_folder, print_json, stderr
 from harness.data.refs import PageRef
-from harness.describe import versions
+from harness.describe import WEIGHTS, versions
 from harness.errors import UserError
 from harness.machine import describe, detect, resolve_device
 from harness.measure import Bench
@@ -26,6 +28,7 @@ from harness.phases.ladder import read_ladder
 from harness.phases.values import LadderResult, Quantity, RungResult
 from harness.search.calibration import MAX_PAGES
 from harness.search.plan import split_pages
+from harness.space import load_engine
 from harness.store import write_atomic
 from harness.values import ReferencePage
 
@@ -90,7 +93,7 @@ def phases(
         about=ladder.about,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=describe(machine),
-        versions=versions(["ocr-tune", "onnxruntime", "openvino", "torch"]),
+        versions=_versions(ladder.engines, machine),
         device=where,
         data={summary.name: summary.sha256 for summary in loaded.summaries},
         pages=tuple(page.id for page in sample.pages),
@@ -116,7 +119,7 @@ def phases(
     result = _climbed(climb, result, folder, console)
     _finish(result, folder)
     if json:
-        print_json(document(result))
+        print_json(store.document(result))
     console.print(f"report  {folder / 'report.html'}", soft_wrap=True, markup=False)
     return 0
 
@@ -160,6 +163,18 @@ def _finish(result: LadderResult, folder: Path) -> None:
 
     store.save(folder, result)
     write_atomic(folder / "report.html", render_phases([result]))
+
+
+def _versions(engines: Sequence[str], machine: Machine) -> dict[str, str]:
+    """Of what decides how fast the engines of a ladder are and what they read, as far as they are usable."""
+    found = versions(["onnxruntime", "openvino", "torch"])
+    for name in engines:
+        try:
+            recorded = environments.recorded(load_engine(name, machine))
+        except UserError:
+            continue
+        found |= {f"{name} {key}" if key == WEIGHTS else key: value for key, value in recorded.items()}
+    return found
 
 
 def _folder(out: Path | None, name: str, resume: bool) -> Path:
@@ -223,19 +238,3 @@ def line(rung: RungResult) -> str:
     total = f", {rung.total.speedup.value:.2f}x of the baseline" if rung.total else ""
     found = f"{gain.value:.2f}x{interval}{of}{total}{accuracy} on {engine} [dim]{escape(claim)}[/]"
     return f"{head} {found} {escape(rung.reason)}".rstrip()
-
-
-def document(result: LadderResult) -> dict[str, Any]:
-    """The document that `--json` prints: the results with null for what does not exist."""
-    finite = _finite(asdict(result))
-    if not isinstance(finite, dict):
-        raise AssertionError("a dataclass becomes a dictionary")
-    return finite
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,7 @@
 """`tune profile`: where the time of one variant goes, down to layers and functions."""
 
 import json as jsonlib
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -93,6 +94,7 @@ def profile(
     folder = out or (
         run.profile if run else Path("profiles") / f"{datetime.now():%Y%m%d-%H%M%S}-{variant.engine}"
     )
+    _refuse_foreign(folder)
     spec = {
         "engine": variant.engine,
         "device": variant.device,
@@ -104,6 +106,8 @@ def profile(
             found = _profiled(variant, spec, Path(scratch), timeout, console)
         if found.failure is not None:
             console.print(f"[bold red]failed[/]: {escape(found.failure)}", soft_wrap=True)
+            if json:
+                print_json({"engine": variant.engine, "failure": found.failure})
             return _FAILED
         subtitle = f"{describe(machine)}, {len(found.stage_ms)} pages"
         _write(Path(scratch), folder, variant, found, subtitle)
@@ -162,7 +166,7 @@ def _write(scratch: Path, folder: Path, variant: Variant, found: profiler.Profil
     if (scratch / profiler.TORCH).exists():
         logs = folder.absolute() / profiler.TORCH
         commands["PyTorch's trace in TensorBoard"] = (
-            f"pip install tensorboard torch-tb-profiler\ntensorboard --logdir {logs}"
+            f"pip install tensorboard torch-tb-profiler\ntensorboard --logdir {shlex.quote(str(logs))}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,8 +185,20 @@ def _write(scratch: Path, folder: Path, variant: Variant, found: profiler.Profil
         ) from error
 
 
+def _refuse_foreign(folder: Path) -> None:
+    """What an earlier profile left makes room for a new one; what the user keeps there must not. Raises UserError."""
+    taken = [name for name in (*_SAYS, INDEX) if (folder / name).exists()]
+    if not taken:
+        return
+    try:
+        _PROFILE.validate_json((folder / profiler.PROFILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(
+            f"{folder} holds {taken[0]}, which no profile has left there; choose another folder with --out"
+        ) from error
+
+
 def _remove(path: Path) -> None:
-    """Make room for a new profile: the files of an earlier one by their names, and nothing else."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

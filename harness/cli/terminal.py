@@ -72,7 +72,7 @@ class Display:
             mark = "[green]" if judgement.feasible else "[yellow]" if judgement.likely else "[dim]"
             trials = f" over {judgement.trials} trials" if judgement.trials > 1 else ""
             outcome = f"{mark}{math.exp(judgement.log_speedup):.2f}x{trials}{cer}[/]"
-            outcome += f" ({trial.note})" if trial.note else ""
+            outcome += f" ({escape(trial.note)})" if trial.note else ""
         tried = escape(changed(trial.variant, self._baseline))
         self._console.print(f"#{trial.number:<3} {outcome}  [dim]{tried}", soft_wrap=True)
         best = f"{math.exp(incumbent.log_speedup):.2f}x (#{incumbent.trial.number})" if incumbent else "-"
@@ -106,7 +106,7 @@ def say(console: Console, study: Study, folder: RunFolder) -> None:
                 "[bold red]Nothing met the constraints[/]: no variant was proven faster at that accuracy."
             )
         if close := unproven(study):
-            console.print(_more_pages(close, study, folder), soft_wrap=True)
+            console.print(_more_pages(close, study, folder), markup=False, soft_wrap=True)
         elif refused := harmful(study):
             console.print(_reads_worse(*refused, study), markup=False, soft_wrap=True)
     elif proof is None and study.baseline and study.best == study.baseline.variant:
@@ -115,6 +115,7 @@ def say(console: Console, study: Study, folder: RunFolder) -> None:
         console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
     else:
         speedup, objective = proof.speedup.value, objectives.of(study)
+        overlap = plan.split_pages(study.references, study.seed).overlap
         gain = f"[bold green]{speedup:.2f} times {objective.faster}[/] than {compared}"
         if baseline_misses_bounds(study):
             within = f"[bold green]Within the bounds[/], which {compared} misses"
@@ -122,13 +123,14 @@ def say(console: Console, study: Study, folder: RunFolder) -> None:
         console.print(
             f"{gain} (95 % interval {proof.speedup.low:.2f} to {proof.speedup.high:.2f}), CER "
             f"{100 * proof.cer_a.value:.2f} % before and {100 * proof.cer_b.value:.2f} % after, on {proof.pages} "
-            f"pages that the search never saw."
+            f"{'pages of the search' if overlap else 'pages that the search never saw'}."
         )
     if study.best:
         shipped = study.shipped
-        console.print(f"  {changed(study.best, shipped.variant if shipped else study.best)}", soft_wrap=True)
-        console.print(f"config  {folder.best_yaml}", soft_wrap=True)
-    console.print(f"report  {folder.report_html}", soft_wrap=True)
+        changes = changed(study.best, shipped.variant if shipped else study.best)
+        console.print(f"  {changes}", markup=False, soft_wrap=True)
+        console.print(f"config  {folder.best_yaml}", markup=False, soft_wrap=True)
+    console.print(f"report  {folder.report_html}", markup=False, soft_wrap=True)
 
 
 def _reads_worse(refused: Comparison, name: str, study: Study) -> str:

@@ -136,10 +136,10 @@ def _usable(found: Sources) -> tuple[list[SourcePage], list[tuple[str, str]], st
     files = {}
     for source in found.files:
         try:
-            source.id.encode()
+            f"{source.id} {source.file.absolute()}".encode()
         except UnicodeEncodeError:
             name = source.id.encode("utf-8", "backslashreplace").decode()
-            skipped.append((name, "its name is not UTF-8: rename it"))
+            skipped.append((name, "its name or that of a folder is not UTF-8: rename it"))
             continue
         try:
             pages += read_pages(source)

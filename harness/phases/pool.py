@@ -12,7 +12,7 @@ from statistics import median
 
 from harness import stats
 from harness.comparing import Deck, comparison
-from harness.measure import QUEUE_PAGES, Bench, Limits, SideFailedError, block_pages, interleaved_round
+from harness.measure import Bench, Limits, SideFailedError, block_pages, hang_limits, interleaved_round
 from harness.phases.ladder import Rung
 from harness.phases.schedule import Cost, Rounds, plan_rounds, shortest_s
 from harness.phases.values import Quantity, RungResult, RungVerdict, verdict
@@ -23,8 +23,6 @@ _FEWEST_ROUNDS = 2
 _MOST_SIDES = 3
 """Of a round. Neighbours in time are what a pair is compared by: of five sides each waits for four others, its caches
 go cold meanwhile, and larger batches were seen to cost a third of the speed where they cost a sixth."""
-_HANG_FACTOR = 5.0
-_SHORTEST_HANG_S = 10.0
 _DEAR = 3.0
 """Times the start of the baseline, from which a rung is one of those that start slowly: others do not wait for it."""
 
@@ -170,13 +168,9 @@ class Pool:
         return True
 
     def _limits(self, sides: Sequence[Variant]) -> Limits:
-        """What no start and no page takes, by what those of these sides took: beyond is a hang."""
+        """By what the starts and pages of these sides took."""
         costs = self._costs_of(sides)
-        return Limits(
-            math.inf,
-            start_s=_HANG_FACTOR * max(_SHORTEST_HANG_S, *(cost.start_s for cost in costs)),
-            page_s=_HANG_FACTOR * max(_SHORTEST_HANG_S / QUEUE_PAGES, *(cost.page_s for cost in costs)),
-        )
+        return hang_limits(max(cost.start_s for cost in costs), max(cost.page_s for cost in costs))
 
 
 def sides_of(looks: Sequence[Look]) -> tuple[Variant, ...]:

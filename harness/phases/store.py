@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,7 +18,13 @@ _RESULT = TypeAdapter(LadderResult)
 
 def save(folder: Path, result: LadderResult) -> None:
     """Write the results. Infinite and missing bounds are Infinity and NaN, as Python reads them."""
-    write_atomic(folder / FILE, json.dumps(asdict(result), default=sorted, indent=1))
+    write_atomic(folder / FILE, json.dumps(document(result), default=sorted, indent=1))
+
+
+def document(result: LadderResult) -> dict[str, Any]:
+    """The results as plain values, each rung with what else its verdict may be."""
+    rungs = [{**asdict(rung), "other_verdicts": rung.other_verdicts} for rung in result.rungs]
+    return {**asdict(result), "rungs": rungs}
 
 
 def read(folder: Path) -> LadderResult:

@@ -79,27 +79,41 @@ class RungResult:
 
     @property
     def other_verdicts(self) -> tuple[RungVerdict, ...]:
-        """What another run may say: the verdicts beyond the edges that the interval of the gain holds."""
-        if self.gain is None or self.verdict not in _SPEEDS:
+        """What another run may say: the verdicts beyond the edges that the interval of the gain holds.
+
+        Of an inconclusive rung all that its interval admits.
+        """
+        if self.gain is None or self.verdict not in (*_SPEEDS, RungVerdict.INCONCLUSIVE):
             return ()
-        holds_from = max(_NOTICEABLE, *(self.claimed or ())[:1], 0.0)
-        regions = {
-            RungVerdict.WORSE: (0.0, 1 / _NOTICEABLE),
-            RungVerdict.NONE: (1 / _NOTICEABLE, _NOTICEABLE),
-            RungVerdict.SMALLER: (_NOTICEABLE, holds_from),
-            RungVerdict.HOLDS: (holds_from, math.inf),
-        }
         gain = self.gain.speedup
         return tuple(
             other
-            for other, (low, high) in regions.items()
+            for other, (low, high) in self._regions.items()
             if other is not self.verdict and max(low, gain.low) < min(high, gain.high)
         )
 
     @property
     def verdict_text(self) -> str:
-        """The verdict, and after it what else it may be where that is a close call."""
-        return " or ".join((self.verdict.value, *(other.value for other in self.other_verdicts)))
+        """The verdict, and after it what else it may be where that is a close call.
+
+        An inconclusive one is followed by what it may be, where the interval rules anything out.
+        """
+        others = self.other_verdicts
+        if self.verdict is not RungVerdict.INCONCLUSIVE:
+            return " or ".join((self.verdict, *others))
+        possible = [low < high for low, high in self._regions.values()]
+        return f"{self.verdict}: {' or '.join(others)}" if 0 < len(others) < sum(possible) else self.verdict
+
+    @property
+    def _regions(self) -> dict[RungVerdict, tuple[float, float]]:
+        """The gains that each verdict on the speed is about; one that is empty where nothing was claimed."""
+        holds_from = max(_NOTICEABLE, *(self.claimed or ())[:1], 0.0)
+        return {
+            RungVerdict.WORSE: (0.0, 1 / _NOTICEABLE),
+            RungVerdict.NONE: (1 / _NOTICEABLE, _NOTICEABLE),
+            RungVerdict.SMALLER: (_NOTICEABLE, holds_from),
+            RungVerdict.HOLDS: (holds_from, math.inf),
+        }
 
 
 @dataclass(frozen=True, slots=True)

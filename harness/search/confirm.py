@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from harness import stats
@@ -12,7 +12,7 @@ from harness.comparing import comparison
 from harness.measure import Bench, Limits, SideFailedError
 from harness.search import plan
 from harness.search.lab import Lab
-from harness.values import Comparison, Constraints, Failure, Measurement, Round, Variant
+from harness.values import Comparison, Constraints, Failure, FailureKind, Measurement, Round, Variant
 
 _A = TypeVar("_A")
 
@@ -60,15 +60,16 @@ def side_by_side(
 ) -> SideBySide:
     """Read `pages` with the baseline, which comes first, and the finalists, as the plan and the clock allow.
 
-    `limits` bound the starts and pages of all sides, `left_s` gives the seconds that are left, and `begins` hears the
-    number of each round and of all of them. A finalist that fails is out, with its part of the rounds before. Where
-    it is the baseline that fails, the last finalist makes room for it: what the others take, it may lack.
+    `limits` bound the starts and pages of all sides, `left_s` gives the seconds that are left, after which a round is
+    broken off, and `begins` hears the number of each round and of all of them. A finalist that fails is out, with its
+    part of the rounds before. Where it is the baseline that fails, or any side for want of memory, the last finalist
+    makes room: what the others take, it may lack.
     """
     sides = list(variants)
     rounds: list[Round] = []
     failed: list[tuple[Variant, Failure]] = []
     number = read = 0
-    round_s = 0.0
+    round_s = page_s = 0.0
     stopped = False
     count = min(scheme.pages_per_round, len(pages))
     while len(sides) > 1 and (len(rounds) < scheme.rounds or read < len(pages)):
@@ -76,27 +77,33 @@ def side_by_side(
         hand = [pages[(read + i) % len(pages)] for i in range(count)]
         begins(len(rounds) + 1, scheme.rounds)
         try:
-            rounds.append(lab.interleaved_round(bench, sides, hand, number, limits))
+            in_time = replace(limits, trial_s=plan.OVERTIME * max(0.0, began_s))
+            rounds.append(lab.interleaved_round(bench, sides, hand, number, in_time))
             read, round_s = read + count, began_s - left_s()
+            page_s = (round_s - sum(rounds[-1].cold_start_s)) / count
         except KeyboardInterrupt:
             stopped = True
             break
         except SideFailedError as error:
-            failed.append((sides[error.side], error.failure))
-            if error.side == 0 and len(sides) == 2:
+            if error.failure.kind is FailureKind.TIMEOUT and left_s() <= 0:
                 break
-            out = error.side or len(sides) - 1
+            last = len(sides) - 1
+            out = last if error.failure.kind is FailureKind.OOM else error.side or last
+            if error.side in (0, out):
+                failed.append((sides[error.side], error.failure))
+            if error.side == 0 and last == 1:
+                break
             sides.pop(out)
             rounds = [_without(result, out) for result in rounds]
-            round_s *= len(sides) / (len(sides) + 1)
+            round_s, page_s = (taken * last / (last + 1) for taken in (round_s, page_s))
         number += 1
         # Rounds and their pages follow the clock, never the results: the interval stays honest.
         remaining_s = left_s()
         missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
         if rounds and missing:
             cold_s = sum(rounds[-1].cold_start_s)
-            count = plan.pages_that_fit(remaining_s / missing, cold_s, (round_s - cold_s) / count, count)
-        if count == 0 or remaining_s <= 0 or (not missing and remaining_s < 1.1 * round_s):
+            count = plan.pages_that_fit(remaining_s / missing, cold_s, page_s, count)
+        if count == 0 or remaining_s <= 0 or (not missing and remaining_s < plan.HEADROOM * round_s):
             break
     return SideBySide(tuple(sides), tuple(rounds), tuple(failed), stopped)
 

@@ -33,6 +33,11 @@ class Judgement:
     """By page, how many more edits it takes than the baseline's text."""
     trials: int = 1
     """Of this variant, which the speed is the mean of."""
+    cer_excess: float | None = None
+    """By how much the bound on CER is missed, below 0 where it is met: by the upper bound of the increase where every
+    page was read, else by its best estimate; None for a failure, and where no page has text to be read."""
+    share_read: float = 1.0
+    """Of the pages that the baseline read."""
 
     @property
     def feasible(self) -> bool:
@@ -85,16 +90,27 @@ def judge(
     )
     violations = violations_of(trial.outcome, constraints)
     likely = all(violation <= 0 for violation in violations.values())
+    share_read, excess = len(same) / max(1, len(baseline_scores)), None
     if increase is not None:
         bound, sets = constraints.max_cer_increase, cer_increase_by_set(same, scores)
         # A set has few pages: to be sure it must look well, to be likely it must not be harmed.
         worst = max((each.value for each in sets.values()), default=-math.inf)
         violations["cer"] = max(increase.high, worst) - bound
         likely = likely and increase.value <= bound and not harmed_sets(sets, bound)
+        excess = max(increase.high if share_read == 1 else increase.value, worst) - bound
     errors = {score.page_id: score.characters.errors for score in same}
     more_edits = {score.page_id: score.characters.errors - errors[score.page_id] for score in scores}
     log_speedup = _log_speedup(trial.outcome, baseline, objective)
-    return Judgement(trial, log_speedup, increase, violations, likely, more_edits)
+    return Judgement(
+        trial,
+        log_speedup,
+        increase,
+        violations,
+        likely,
+        more_edits,
+        cer_excess=excess,
+        share_read=share_read,
+    )
 
 
 def together(judgements: Sequence[Judgement]) -> Judgement:

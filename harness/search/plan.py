@@ -37,8 +37,10 @@ ENOUGH_PAGES = 24
 beyond the margin: more pages are better, and a slow baseline is what limits them."""
 _FEWEST_PAGES = 2
 """Of a round, for one process a core to have something to share out."""
-_HEADROOM = 1.1
+HEADROOM = 1.1
 """What a shared machine may take away on top; rounds that run late are given fewer pages."""
+OVERTIME = 1.5
+"""Times the time that is left that a round of the confirmation may take: one that is broken off was for nothing."""
 _WORTH_A_FINALIST = 0.7
 """Share of the pages that may be given up for more finalists or a narrower interval, where there are too few."""
 
@@ -155,9 +157,9 @@ def confirmation_s(budget_s: float, baseline_s: tuple[float, float], pages: int)
     """
     cold_s, page_s = baseline_s
     enough_s = MIN_CONFIRM_ROUNDS * 3 * cold_s + 1.5 * (ENOUGH_PAGES + MIN_CONFIRM_ROUNDS) * page_s
-    least_s = _HEADROOM * MIN_CONFIRM_ROUNDS * 2 * (cold_s + _FEWEST_PAGES * page_s)
+    least_s = HEADROOM * MIN_CONFIRM_ROUNDS * 2 * (cold_s + _FEWEST_PAGES * page_s)
     sides_s = (1 + MAX_FINALISTS) * cold_s + (1 + MAX_FINALISTS / _HOPED_GAIN) * pages * page_s
-    longest_s = _HEADROOM * MAX_CONFIRM_ROUNDS * sides_s
+    longest_s = HEADROOM * MAX_CONFIRM_ROUNDS * sides_s
     shares = (CONFIRM_SHARE * budget_s, min(enough_s, MOST_CONFIRM_SHARE * budget_s))
     return min(longest_s, max(*shares, min(least_s, UTMOST_CONFIRM_SHARE * budget_s))) + REPORT_S
 
@@ -193,7 +195,7 @@ def plan_confirmation(
         """Pages a round, in whole blocks."""
         sides = [baseline_s, *finalists_s[:count]]
         cold, page = sum(side[0] for side in sides), sum(side[1] for side in sides)
-        room = (left_s / _HEADROOM / rounds - cold) / page
+        room = (left_s / HEADROOM / rounds - cold) / page
         return min(math.floor(room / block), math.ceil(pages / block)) * block
 
     schemes = [
@@ -218,4 +220,4 @@ def pages_that_fit(round_s: float, cold_s: float, page_s: float, most: int) -> i
 
     A machine that grew slower since the plan was made would otherwise not end its last round.
     """
-    return max(0, min(most, math.floor((round_s / 1.1 - cold_s) / page_s)))
+    return max(0, min(most, math.floor((round_s / HEADROOM - cold_s) / page_s)))

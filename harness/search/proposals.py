@@ -292,7 +292,7 @@ class Proposals:
         """The rival of the best that is most worth measuring again, and what that promises; None without rivals."""
         own = [self._trials[name] for name in sorted(self._own - busy) if name in self._trials]
         fitting = [
-            (trial.log_speedup, trial) for trial in own if trial.log_speedup is not None and trial.blame < 1
+            (trial.log_speedup, trial) for trial in own if trial.log_speedup is not None and trial.likely
         ]
         fitting.sort(key=lambda known: -known[0])
         rivals = [trial.settings for _, trial in fitting[:_RIVALS]]
@@ -307,12 +307,15 @@ class Proposals:
         """Keep what the ranking of steps learns from a trial."""
         trial = judgement.trial
         failed = isinstance(trial.outcome, Failure)
-        # Too few pages may be all that keeps a constraint from being surely met.
-        blame = 0.0 if judgement.feasible else 0.3 if judgement.likely else 1.0
-        value = None if failed else judgement.log_speedup
-        too_late = isinstance(trial.outcome, Failure) and trial.outcome.kind is FailureKind.TIMEOUT
         self._trials[trial.variant.id] = ranking.Told(
-            trial.variant.settings, value, blame, judgement.trials, too_late
+            trial.variant.settings,
+            None if failed else judgement.log_speedup,
+            failed=_missed(judgement.violations),
+            trials=judgement.trials,
+            too_late=isinstance(trial.outcome, Failure) and trial.outcome.kind is FailureKind.TIMEOUT,
+            cer_excess=judgement.cer_excess,
+            share_read=judgement.share_read,
+            likely=judgement.likely,
         )
         self._shares[trial.variant.id] = ranking.stage_shares(trial.outcome)
 
@@ -347,9 +350,15 @@ def settings_of(trial: FrozenTrial) -> dict[str, Setting] | None:
 
 def _told(settings: Mapping[str, Setting], trial: FrozenTrial) -> ranking.Told:
     """What another run's trial says to the ranking of steps."""
-    missed = any(violation > 0 for violation in trial.constraints.values())
-    failed = trial.value is None or trial.value <= WORST
-    return ranking.Told(settings, None if failed else trial.value, 1.0 if missed else 0.0)
+    speed = None if trial.value is None or trial.value <= WORST else trial.value
+    fits = all(violation <= 0 for violation in trial.constraints.values())
+    excess = trial.constraints.get("cer")
+    return ranking.Told(settings, speed, failed=_missed(trial.constraints), cer_excess=excess, likely=fits)
+
+
+def _missed(violations: Mapping[str, float]) -> bool:
+    """Whether a constraint is missed other than the bound on CER, of which more is known than that."""
+    return any(violation > 0 for name, violation in violations.items() if name != "cer")
 
 
 def _stale(trial: FrozenTrial) -> bool:

@@ -4,7 +4,8 @@ The log of the speed is fitted as a sum of one effect a knob and of what such a 
 (Rasmussen and Williams 2006, equations 2.25, 2.26 and 2.30): an effect that is untried has a prior whose width is the
 share of the incumbent's time that the knob's stage takes, so what cannot matter much is tried late. A step is worth
 its expected improvement (Jones, Schonlau and Welch 1998), which is generous to the untried, times the chance that it
-is admissible at all.
+works, and that it reads well enough: how far the CER of other variants is from its bound is fitted likewise, over the
+knobs that may change the text (Gardner et al. 2014).
 """
 
 import math
@@ -31,11 +32,16 @@ _FACTOR = 2.0
 """By how much it is off before any trial, up or down (one deviation)."""
 _LEVEL = 1.0
 """Sd of the log of the speed of all variants together."""
+_CER_UNIT = 0.002
+"""Of how far the CER is from its bound, which counts by its inverse hyperbolic sine: one model loses a tenth of a
+point, another ten points."""
+_CER_EFFECT, _CER_INTERACTION, _CER_NOISE = 1.0, 0.5, 0.4
+"""Sd of that between values of a knob, of what a sum of effects misses, and between equally many pages."""
 _MOST_CHANGES = 2
 """Of a step. Two find what only pays together; the more knobs differ, the less a failure tells."""
 _BLAMED, _TOO_LATE = 3.0, 99.0
-"""Odds against what alone sets a trial apart that failed or missed a constraint, and one that took too long: there is
-never more time than there was."""
+"""Odds against what alone sets a trial apart that failed, and one that took too long: there is never more time than
+there was."""
 _NORMAL = NormalDist()
 _ABSENT = -2.0
 """The place of a knob that does not act."""
@@ -48,12 +54,18 @@ class Told:
     settings: Settings
     log_speedup: float | None
     """None where nothing was measured."""
-    blame: float
-    """From 0 for a trial that met every constraint to 1 for one that failed or surely missed one."""
+    failed: bool = False
+    """Whether it gave nothing, or missed a constraint other than the bound on CER."""
     trials: int = 1
     """Whose mean the speed is."""
     too_late: bool = False
     """Whether it failed because it took too long, such as over building a model."""
+    cer_excess: float | None = None
+    """By how much it misses the bound on CER; None where that is not known."""
+    share_read: float = 1.0
+    """Of the pages, by which that is judged."""
+    likely: bool = True
+    """Whether it meets every constraint on the best estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,7 @@ class _Evidence:
     settings: Settings
     blame: Mapping[str, float]
     """By knob."""
-    good: float
+    good: bool
 
 
 def stage_shares(outcome: Measurement | Failure) -> dict[str, float]:
@@ -118,9 +130,10 @@ def steps(
             break
         points = [resolved({**incumbent, **changes}) for changes in wider]
         gains = _gains(knobs, incumbent, points, told, shares, noise_sd)
+        chances = _reads_well(knobs, incumbent, points, told)
         rated = [
-            Step(changes, gain * _chance(knobs, changes, incumbent, seen))
-            for changes, gain in zip(wider, gains, strict=True)
+            Step(changes, gain * reads * _chance(knobs, changes, incumbent, seen))
+            for changes, gain, reads in zip(wider, gains, chances, strict=True)
         ]
         found += rated
         best = max(rated, key=lambda step: step.gain).changes
@@ -182,9 +195,29 @@ def _gains(
 def _chance(
     knobs: Sequence[Knob], changes: Settings, incumbent: Settings, seen: Sequence[_Evidence]
 ) -> float:
-    """The chance that the incumbent with these changes works and reads well."""
+    """The chance that the incumbent with these changes works."""
     by_name = {knob.name: knob for knob in knobs}
     return math.prod(_admissible(by_name[name], value, incumbent, seen) for name, value in changes.items())
+
+
+def _reads_well(
+    knobs: Sequence[Knob], incumbent: Settings, offered: Sequence[Settings], told: Sequence[Told]
+) -> list[float]:
+    """The chance of each of the offered points to meet the bound on CER where the incumbent does."""
+    known = [(trial, trial.cer_excess) for trial in told if trial.cer_excess is not None]
+    if not known:
+        return [1.0] * len(offered)
+    widths = {knob.name: _CER_EFFECT for knob in knobs if knob.changes_text}
+    points = [*(trial.settings for trial, _ in known), incumbent, *offered]
+    effects, interactions = _covariances([knob for knob in knobs if knob.changes_text], points, widths)
+    seen = _Seen(
+        np.array([math.asinh(excess / _CER_UNIT) for _, excess in known]),
+        np.array([_CER_NOISE**2 / trial.share_read for trial, _ in known]),
+    )
+    mean, covariance = _posterior(effects + _CER_INTERACTION**2 * interactions, seen)
+    sds = np.sqrt(np.diag(covariance) + _CER_NOISE**2)
+    here, *chances = (_NORMAL.cdf(-float(m / sd)) for m, sd in zip(mean, sds, strict=True))
+    return [min(1.0, chance / max(here, 1e-9)) for chance in chances]
 
 
 def _expected(mean: float, sd: float) -> float:
@@ -204,8 +237,13 @@ def _belief(
     How much a sum of effects misses differs from engine to engine: a runtime that is the fastest with one thread may
     be the slowest with two. It is what makes the measured speeds likeliest.
     """
-    measured = [trial for trial in told if trial.log_speedup is not None]
-    effects, interactions = _covariances(knobs, [*(trial.settings for trial in measured), *points], shares)
+    measured = [(trial, trial.log_speedup) for trial in told if trial.log_speedup is not None]
+    widths = {knob.name: _EFFECT * _share(knob, shares) for knob in knobs}
+    effects, interactions = _covariances(knobs, [*(trial.settings for trial, _ in measured), *points], widths)
+    seen = _Seen(
+        np.array([speed for _, speed in measured]),
+        np.array([noise_sd**2 / trial.trials for trial, _ in measured]),
+    )
 
     def prior(factor: float) -> NDArray[np.float64]:
         total: NDArray[np.float64] = effects + (factor * _INTERACTION) ** 2 * interactions
@@ -213,52 +251,65 @@ def _belief(
 
     def likelihood(factor: float) -> float:
         off = math.log(factor) / math.log(_FACTOR)
-        return _log_likelihood(prior(factor), measured, noise_sd) - off**2 / 2
+        return _log_likelihood(prior(factor), seen) - off**2 / 2
 
-    return _posterior(prior(max(_FACTORS, key=likelihood)), measured, noise_sd)
+    return _posterior(prior(max(_FACTORS, key=likelihood)), seen)
 
 
-def _posterior(
-    prior: NDArray[np.float64], measured: Sequence[Told], noise_sd: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was measured, and the variance of each measurement."""
+
+    values: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+    @property
+    def level(self) -> float:
+        """The mean."""
+        return float(self.values.mean())
+
+    @property
+    def off(self) -> NDArray[np.float64]:
+        """How far each is from it."""
+        return self.values - self.level
+
+    def covariance(self, prior: NDArray[np.float64]) -> NDArray[np.float64]:
+        """With noise, where the first points of the `prior` are those that were measured."""
+        count = len(self.values)
+        noisy: NDArray[np.float64] = prior[:count, :count] + np.diag(self.noise)
+        return noisy
+
+
+def _posterior(prior: NDArray[np.float64], seen: _Seen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and covariance of the points after the first ones, which are those that were measured."""
-    count = len(measured)
+    count = len(seen.values)
     if not count:
         return np.zeros(len(prior)), prior
-    known, seen, level = _seen(prior, measured, noise_sd)
-    gain = np.linalg.solve(known, prior[:count, count:]).T
-    return level + gain @ seen, prior[count:, count:] - gain @ prior[:count, count:]
+    gain = np.linalg.solve(seen.covariance(prior), prior[:count, count:]).T
+    return seen.level + gain @ seen.off, prior[count:, count:] - gain @ prior[:count, count:]
 
 
-def _log_likelihood(prior: NDArray[np.float64], measured: Sequence[Told], noise_sd: float) -> float:
+def _log_likelihood(prior: NDArray[np.float64], seen: _Seen) -> float:
     """Of what was measured, up to a constant; 0 where nothing was."""
-    if not measured:
+    if not len(seen.values):
         return 0.0
-    known, seen, _ = _seen(prior, measured, noise_sd)
-    return -0.5 * (float(seen @ np.linalg.solve(known, seen)) + float(np.linalg.slogdet(known)[1]))
-
-
-def _seen(
-    prior: NDArray[np.float64], measured: Sequence[Told], noise_sd: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Covariance of what was measured, with noise; how far it is from its level; and that level."""
-    speeds = np.array([trial.log_speedup for trial in measured])
-    level = float(speeds.mean())
-    count = len(measured)
-    known = prior[:count, :count] + np.diag([noise_sd**2 / trial.trials for trial in measured])
-    return known, speeds - level, level
+    known = seen.covariance(prior)
+    return -0.5 * (float(seen.off @ np.linalg.solve(known, seen.off)) + float(np.linalg.slogdet(known)[1]))
 
 
 def _covariances(
-    knobs: Sequence[Knob], points: Sequence[Settings], shares: Mapping[str, float]
+    knobs: Sequence[Knob], points: Sequence[Settings], widths: Mapping[str, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Between all points, before anything is known: of the sum of effects, and of what it misses with an sd of 1."""
+    """Between all points, before anything is known: of the sum of effects, and of what it misses with an sd of 1.
+
+    `widths` are the sds of the effects by knob.
+    """
     total: NDArray[np.float64] = np.full((len(points), len(points)), _LEVEL**2)
     differing = np.zeros_like(total)
     for knob in knobs:
         places = np.array([_place(knob, point.get(knob.name)) for point in points])
         apart = np.abs(places[:, None] - places[None, :])
-        total += (_EFFECT * _share(knob, shares)) ** 2 * _alike(knob, places, apart)
+        total += widths[knob.name] ** 2 * _alike(knob, places, apart)
         differing += apart > 0
     return total, np.exp(-differing / 2)
 
@@ -324,15 +375,15 @@ def _evidence(incumbent: Settings, told: Sequence[Told]) -> list[_Evidence]:
         then = trial.settings.get
         apart = [(name, then(name)) for name, here in incumbent.items() if then(name) != here]
         suspects = [item for item in apart if trial.too_late and item not in worked] or apart
-        odds = (_TOO_LATE if trial.too_late else _BLAMED) * trial.blame / max(1, len(suspects))
+        odds = (_TOO_LATE if trial.too_late else _BLAMED) * trial.failed / max(1, len(suspects))
         found.append(
-            _Evidence(trial.settings, dict.fromkeys((name for name, _ in suspects), odds), 1 - trial.blame)
+            _Evidence(trial.settings, dict.fromkeys((name for name, _ in suspects), odds), not trial.failed)
         )
     return found
 
 
 def _admissible(knob: Knob, value: Setting, incumbent: Settings, seen: Sequence[_Evidence]) -> float:
-    """The chance that a value works and reads well: what it did, and what it may have been the cause of.
+    """The chance that a value works: what it did, and what it may have been the cause of.
 
     For numbers blame holds beyond the value too: what breaks at one size breaks at the next. 1 for a value that was
     never seen.

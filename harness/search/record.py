@@ -18,7 +18,17 @@ from harness.search.confirm import best_of
 from harness.search.gate import Judgement
 from harness.search.noise import Noise
 from harness.store import RunFolder
-from harness.values import Block, Comparison, Failure, Measurement, PageRecord, Study, TrialResult, Variant
+from harness.values import (
+    Block,
+    Comparison,
+    Failure,
+    FailureKind,
+    Measurement,
+    PageRecord,
+    Study,
+    TrialResult,
+    Variant,
+)
 
 _BLOCKS_TO_TELL = 2
 """Of a trial: the documents of the first are too few for an interval that something is sure by."""
@@ -78,9 +88,12 @@ class Record:
         return replace(study, cautions=tuple(dict.fromkeys(self._cautions + unequal)))
 
     def recall(self, earlier: Sequence[TrialResult]) -> None:
-        """Take over the trials of a run that goes on."""
+        """Take over the trials of a run that goes on. A proven winner stays one within the bounds of now."""
         self.trials += earlier
         self._next = max((trial.number + 1 for trial in earlier), default=0)
+        constraints = self._header.constraints
+        if self.best and not all(keeps_bounds(known, constraints) for known in self.measured(self.best)):
+            self.best = None
 
     def warn(self, caution: Caution) -> None:
         """Add a doubt about the run."""
@@ -110,9 +123,15 @@ class Record:
             self.warn(doubt)
         self.learn_references(self.measured_baseline.pages)
         for known in self.trials:
-            crashed = isinstance(known.outcome, Failure) and known.variant != trial.variant
-            if known.phase != "confirm" or crashed:
+            if known.phase != "confirm" or self.refutes(known):
                 self.judge(known)
+
+    def refutes(self, trial: TrialResult) -> bool:
+        """Whether a trial of the proof says that its variant fails: the memory it lacked, others may have had."""
+        failure = trial.outcome
+        if not isinstance(failure, Failure) or failure.kind is FailureKind.OOM:
+            return False
+        return trial.variant != self.baseline.variant
 
     def learn_references(self, records: Iterable[PageRecord]) -> None:
         """Where no page has ground truth, what the baseline reads stands in for it: `records` are more of that."""

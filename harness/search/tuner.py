@@ -1,7 +1,7 @@
 """The main job: measure the baseline, search under a wall-clock budget, prove the winner.
 
-Everything counts against the budget. What is measured is on the disk before the next trial begins, so a run that
-is killed goes on with `--resume`.
+Everything counts against the budget. What a trial measured is on the disk before the next begins, so a run that is
+killed goes on with `--resume`. The proof is kept as a whole: one that is killed is begun anew.
 """
 
 import hashlib
@@ -12,12 +12,13 @@ from statistics import fmean
 from typing import Protocol
 
 from engines.interface import Machine
+from harness.comparing import has_drifted
 from harness.data import PageRef
 from harness.devices import Device
 from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import NOISY_PCT, Caution
-from harness.measure import Limits, block_pages
+from harness.measure import Limits, block_pages, hang_limits
 from harness.objectives import THROUGHPUT
 from harness.outcome import comparison_of_best
 from harness.search import gate, plan
@@ -110,6 +111,9 @@ class Tuner:
             undecided = self._record.best is None and not self._record.comparisons
             if undecided and (leader := gate.incumbent(self._record.judgements)):
                 self._record.best = leader.trial.variant
+        if self._record.best is None and self._record.judgements and self._is_stand_in:
+            # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
+            self._record.best = self._record.baseline.variant
         return self.study()
 
     def study(self) -> Study:
@@ -124,9 +128,6 @@ class Tuner:
         proposals = self._proposals()
         self._search(proposals)
         self._confirm(proposals)
-        if self._record.best is None and self._is_stand_in:
-            # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.
-            self._record.best = self._record.baseline.variant
 
     def _baseline(self) -> None:
         """Measure the engine as its authors ship it, or where that fails what stands in for it.
@@ -347,22 +348,26 @@ class Tuner:
         self._listener.phase("confirm")
         base = record.baseline.variant
         costs = [
-            (j.trial.outcome.cold_start_s - j.trial.outcome.build_s, 1 / j.trial.outcome.pages_per_second)
-            for j in chosen
-            if isinstance(j.trial.outcome, Measurement)
+            _start_and_page_s(j.trial.outcome) for j in chosen if isinstance(j.trial.outcome, Measurement)
         ]
         # One full call of every replica will do where time is short; with more pages a block holds two.
         block = -(-block_pages([base, *(j.trial.variant for j in chosen)]) // 2)
         pages = self._split.confirm
-        scheme = plan.plan_confirmation(
-            self._left_s() - plan.REPORT_S,
-            (baseline.cold_start_s, 1 / baseline.pages_per_second),
-            costs,
-            min(block, len(pages)),
-            len(pages),
-            log_gain=max(0.0, *(j.log_speedup for j in chosen)),
-            noise_sd=reckoned_sd(record.noise),
-        )
+        while True:
+            scheme = plan.plan_confirmation(
+                self._left_s() - plan.REPORT_S,
+                _start_and_page_s(baseline),
+                costs,
+                min(block, len(pages)),
+                len(pages),
+                log_gain=max(0.0, *(j.log_speedup for j in chosen)),
+                noise_sd=reckoned_sd(record.noise),
+            )
+            if scheme or len(chosen) == 1:
+                break
+            # What starts too slowly must not keep the others from their proof.
+            slowest = costs.index(max(costs))
+            del chosen[slowest], costs[slowest]
         if scheme is None:
             if record.best is None:  # else it was proven before the run was taken up again
                 record.warn(Caution.UNCONFIRMED)
@@ -382,10 +387,10 @@ class Tuner:
             self._keep_proof(variant, failure, began_s)
             if variant == record.best:  # proven before the run was taken up again, and refuted now
                 record.best = None
-        if len(read.rounds) < plan.MIN_CONFIRM_ROUNDS:
-            record.warn(Caution.UNCONFIRMED)
-        else:
+        if len(read.rounds) >= plan.MIN_CONFIRM_ROUNDS:
             self._judge_proof(read, began_s)
+        elif record.best is None:
+            record.warn(Caution.UNCONFIRMED)
         if read.stopped:
             raise KeyboardInterrupt  # what was read until then is judged; `run` says that more was to come
 
@@ -395,6 +400,8 @@ class Tuner:
             self._keep_proof(side, measurement, began_s)
         record.learn_references(read.measured[0].pages)
         found = read.comparisons(record.bench())
+        if any(has_drifted(each.drift) for each in found):
+            record.warn(Caution.DRIFT)
         standing = comparison_of_best(record.study())
         record.best = winner(
             read, found, self._task.header.constraints, standing, must_be_faster=record.must_be_faster
@@ -403,8 +410,10 @@ class Tuner:
 
     def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
         wall_s = self._spent_s() - began_s
-        number = self._record.new_number()
-        self._record.keep(TrialResult(number, variant, "confirm", began_s, wall_s, outcome))
+        trial = TrialResult(self._record.new_number(), variant, "confirm", began_s, wall_s, outcome)
+        self._record.keep(trial)
+        if self._record.refutes(trial):
+            self._record.judge(trial)
 
     def _spent_s(self) -> float:
         return self._lab.now_s() - self._began
@@ -413,15 +422,16 @@ class Tuner:
         return self._task.header.budget_s - self._spent_s()
 
 
+def _start_and_page_s(measured: Measurement) -> tuple[float, float]:
+    """What a start takes once models are built, and what a page takes."""
+    return measured.cold_start_s - measured.build_s, 1 / measured.pages_per_second
+
+
 def _hang_limits(trials: Sequence[TrialResult]) -> Limits:
-    """How long a start and a page may take at the most in a proof, by what the trials of its sides took."""
+    """Of a proof, by what the trials of its sides took."""
     measured = [trial.outcome for trial in trials if isinstance(trial.outcome, Measurement)]
     slowest_s = max(page.seconds for outcome in measured for page in outcome.pages)
-    return Limits(
-        math.inf,
-        start_s=max(_HANG_FACTOR * max(outcome.cold_start_s for outcome in measured), _SHORTEST_DEADLINE_S),
-        page_s=max(_HANG_FACTOR * slowest_s, _SHORTEST_DEADLINE_S / plan.BLOCK_PAGES),
-    )
+    return hang_limits(max(outcome.cold_start_s for outcome in measured), slowest_s)
 
 
 def _baseline_failed(trial: TrialResult, header: Study) -> str:

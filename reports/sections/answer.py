@@ -78,7 +78,7 @@ def _nothing_measured(run: Run) -> Answer:
 
 
 def _nothing_chosen(run: Run) -> Answer:
-    keep = f"Keep the defaults of {run.study.engine}."
+    keep = "" if run.study.shipped_failure else f"Keep the defaults of {run.study.engine}."
     if run.study.comparisons:
         finalists = count(len(run.study.comparisons), "finalist")
         sentence = f"Of {finalists}, none was surely faster within the bounds: {_bounds(run)} {keep}"

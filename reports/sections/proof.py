@@ -26,13 +26,27 @@ def settings(run: Run) -> Sequence[Block]:
     else:
         blocks.append(Prose("The chosen settings are those of the engine as its authors ship it."))
     config = shlex.quote(run.config)
+    data = "".join(f" --data {shlex.quote(summary.name)}" for summary in study.data)
     commands = (
-        f"tune bench --config {config}",
-        f"tune compare {shlex.quote(study.engine)} {config}",
+        f"tune bench --config {config}{data}",
+        f"tune compare {shlex.quote(_baseline(run))} {config}{data}",
         f"tune export {config} --to env",
     )
-    blocks.append(Code("Measure it, prove it again, use it", "\n".join(commands)))
+    blocks.append(
+        Code(
+            "Measure it, prove it again, use it; data sets of your own by their folders", "\n".join(commands)
+        )
+    )
     return blocks
+
+
+def _baseline(run: Run) -> str:
+    """The baseline as a command line names it: the engine as shipped, or what stands in for it."""
+    study = run.study
+    if not (study.shipped_failure and study.baseline):
+        return study.engine
+    changes = run.changes(study.baseline.variant)
+    return f"{study.engine}:{','.join(f'{name}={value(after)}' for name, (_, after) in changes.items())}"
 
 
 def confirmation(run: Run) -> Sequence[Block]:

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Sequence
 
 from harness import objectives
+from harness.machine import Caution
 from reports import tables
 from reports.blocks import Block, Code, Download, Downloads, Folded, Notices, Row, Table, long, num, text
 from reports.sections.phrases import changed, machine_line
@@ -58,7 +59,7 @@ def cautions(run: Run) -> Sequence[Block]:
         if broken:
             pages = count(len(broken), "page")
             doubts.append(f"The engine failed on {pages} with the chosen settings; they count as empty.")
-    if run.drift and run.measured and not any(doubt.startswith("Drift") for doubt in doubts):
+    if run.drift and run.measured and Caution.NO_GROUND_TRUTH.sentence not in run.study.cautions:
         doubts.append(
             "These pages have no ground truth: accuracy is the distance to the baseline's own output."
         )
@@ -79,7 +80,7 @@ def profile(run: Run) -> Sequence[Block]:
 
 
 def provenance(run: Run) -> Sequence[Block]:
-    """Machine, versions, data sets, and how to repeat the run."""
+    """Machine, versions, data sets, seed and budget."""
     study, machine = run.study, run.study.machine
     facts = {
         "Machine": machine_line(machine),

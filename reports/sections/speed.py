@@ -5,10 +5,11 @@ from itertools import accumulate
 from statistics import fmean
 
 from harness.bottleneck import bottleneck
+from harness.figures import undominated
 from reports import charts
 from reports.blocks import Block, Chart, Folded, Mark, Prose, Row, Table, long, num, text
 from reports.sections.phrases import changed
-from reports.view import Run, Trial, pareto_front
+from reports.view import Run, Trial
 from reports.words import DASH, clean, count, duration, factor, number, percent, points
 
 _DRAWN_COUNTERS = ("cpu_pct", "rss_mib", "gpu0_util_pct", "gpu0_mem_mib", "gpu0_power_w", "read_mib_per_s")
@@ -19,7 +20,8 @@ def pareto(run: Run) -> Sequence[Block]:
     shown = [trial for trial in run.measured if trial.cer is not None]
     if not shown:
         return []
-    front = pareto_front(shown)
+    measured = ((t.number, t.pages_per_second, t.cer) for t in shown if not t.partial)
+    front = undominated((number, rate, cer) for number, rate, cer in measured if rate and cer is not None)
     points_shown = [
         charts.Point(
             trial.pages_per_second or 0.0, trial.cer or 0.0, _kind(run, trial), trial.number in front

@@ -116,6 +116,30 @@ def test_loading_on_the_same_machine_is_silent(tmp_path: Path, scripted: str) ->
             pass
 
 
+def test_settings_that_a_config_leaves_out_are_the_engines_own(tmp_path: Path, scripted: str) -> None:
+    text = {"engine": "scripted", "device": "cpu", "settings": {}}
+    with load(written(tmp_path, yaml.safe_dump(text)), Machine("cpu", 2, 1024)) as reader:
+        (read,) = reader.read([Page("p", np.zeros((4, 4, 3), np.uint8))])
+    assert read.text == ""
+
+
+def test_a_config_that_decodes_pages_in_its_own_way_says_so(tmp_path: Path, scripted: str) -> None:
+    text = {"engine": "scripted", "device": "cpu", "settings": {"grey": True, "jpeg_side": 1280}}
+    path = written(tmp_path, yaml.safe_dump(text))
+    with (
+        pytest.warns(UserWarning, match="decoded with jpeg_side=1280, grey=True"),
+        load(path, Machine("cpu", 2, 1024)),
+    ):
+        pass
+
+
+def test_an_engine_that_cannot_open_here_says_which_config(tmp_path: Path, scripted: str) -> None:
+    text = {"engine": "scripted", "device": "cpu", "settings": {"fault": "unsupported"}}
+    path = written(tmp_path, yaml.safe_dump(text))
+    with pytest.raises(UserError, match="cannot be opened here"), load(path, Machine("cpu", 2, 1024)):
+        pass
+
+
 def test_a_key_that_stands_twice_is_refused_and_merged_ones_are_not(tmp_path: Path) -> None:
     path = tmp_path / "twice.yaml"
     path.write_text("engine: scripted\ndevice: cpu\nsettings:\n  page_ms: 20\n  page_ms: 10\n")

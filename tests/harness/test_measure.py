@@ -1,4 +1,6 @@
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.interface import Line, Setting
-from harness.comparing import Deck, affordable_pages, compare, hand_size
+from harness import objectives
+from harness.comparing import Deck, affordable_pages, compare, drift, hand_size, has_drifted
 from harness.machine import Caution, detect
 from harness.measure import Bench, Limits, block_pages, measure, truth_caution, warmup_pages
 from harness.space import Space
@@ -178,3 +181,34 @@ def test_a_block_holds_two_full_calls_of_every_replica_and_something_to_decode_a
     replicas: int, call: int, prefetch: int, pages: int
 ) -> None:
     assert block_pages([made(1, 1), made(replicas, call, prefetch)]) == pages
+
+
+def paced(seconds: Mapping[str, float]) -> tuple[tuple[Block, ...], ...]:
+    """One round of two sides, the second twice as fast."""
+    return tuple(
+        tuple(
+            Block((PageRecord(name, (), s / (1 + side), {}),), s / (1 + side)) for name, s in seconds.items()
+        )
+        for side in (0, 1)
+    )
+
+
+def test_pages_that_take_longer_late_than_early_are_a_drift() -> None:
+    hard = {f"p{i}": 1.0 + i for i in range(4)}
+    slowly = [paced({name: s * (1.05**number) for name, s in hard.items()}) for number in range(5)]
+    assert drift(slowly) == pytest.approx(4 * math.log(1.05))
+    assert has_drifted(drift(slowly))
+    steady = drift([paced(hard)] * 5)
+    assert steady == 0
+    assert not has_drifted(steady)
+    # Other pages in each round are no drift, however hard they are.
+    assert (
+        drift([paced({f"{number}-{name}": s * number for name, s in hard.items()}) for number in (1, 2)])
+        is None
+    )
+
+
+def test_pages_that_come_too_late_for_a_trial_are_not_waited_for(scripted: str, tmp_path: Path) -> None:
+    run = replace(bench(tmp_path), objective=objectives.server(0.5))
+    assert run.sending_s([0, 1, 2, 3]) > run.sending_s([0]) >= 0
+    assert bench(tmp_path).sending_s([0, 1, 2, 3]) == 0

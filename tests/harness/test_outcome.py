@@ -64,6 +64,19 @@ def test_the_published_figures_are_those_of_the_confirmation(tmp_path: Path) -> 
     assert read_config(tmp_path / "best.yaml") == config
 
 
+def test_figures_of_two_proofs_are_not_mixed() -> None:
+    """The winner of the first proof still stands after a second, in which only others were measured."""
+    study = finished(FAST)
+    later = [
+        replace(trial(number, variant, "confirm", page_s, "some text"), started_s=99.0)
+        for number, variant, page_s in ((6, BASE, 5.0), (7, BOLD, 4.0))
+    ]
+    config = tuned_config(replace(study, trials=(*study.trials, *later)))
+    assert config is not None
+    assert config.evidence is not None
+    assert config.evidence.baseline_pages_per_second == pytest.approx(1 / 1.2, rel=1e-3)
+
+
 def test_without_a_winner_there_is_no_config() -> None:
     assert tuned_config(finished(None)) is None
 

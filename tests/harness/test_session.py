@@ -73,6 +73,14 @@ def test_a_page_that_cannot_be_read_is_an_empty_output_and_not_the_end(scripted:
     assert others.pages[0].text
 
 
+def test_text_that_no_file_can_hold_is_mended(scripted: str, tmp_path: Path) -> None:
+    with session(tmp_path, fault="surrogate") as running:
+        running.start([], 30.0)
+        (page,) = running.read([0], 30.0).pages
+    assert page.text.endswith("\N{REPLACEMENT CHARACTER}")
+    assert page.text.encode()
+
+
 def test_a_replica_that_cannot_be_started_is_said_at_once(
     scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

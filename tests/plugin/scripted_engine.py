@@ -47,6 +47,7 @@ FAULTS = (
     "leaks",
     "other_pages",
     "empty",
+    "surrogate",
     "needs_small_calls",
     "always_out_of_memory",
 )
@@ -142,6 +143,8 @@ class _Reader:
         own = [_text(page) for page in pages]
         if HANGS in own:
             time.sleep(3600)
+        if self._fault == "surrogate":
+            own = [f"{text}\ud800" for text in own]
         if self._fault == "other_pages":
             own, self._held = [*self._held, *own[:-1]], own[-1:]
         texts = [PageText((Line(self._garbled(text), None, 1.0),)) for text in own]

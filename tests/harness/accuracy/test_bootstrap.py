@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -5,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set, cer_interval, draws_documents
+from harness.accuracy.bootstrap import (
+    cer_increase,
+    cer_increase_by_set,
+    cer_interval,
+    draws_documents,
+    ratio_interval,
+)
 from harness.accuracy.distances import Edits
 from harness.accuracy.lines import Bag
 from harness.accuracy.scores import PageScore
@@ -146,6 +153,13 @@ def test_sides_that_do_not_match_are_refused() -> None:
 def test_blank_pages_take_no_part() -> None:
     a = [page(i, i) for i in range(9)]
     assert cer_interval([*a, page(9, 500, 0)]) == cer_interval(a)
+
+
+def test_draws_of_blank_pages_alone_do_not_void_the_interval() -> None:
+    lengths = np.array([0.0] * 24 + [100.0] * 6)
+    found = ratio_interval(np.array([0.0] * 24 + [1.0, 0, 2, 0, 1, 0]), lengths, ["set"] * 30)
+    assert found.value == pytest.approx(4 / 600)
+    assert found.low <= found.value <= found.high < math.inf
 
 
 def test_pages_are_drawn_where_documents_are_few() -> None:

@@ -1,10 +1,13 @@
 """The self-test of the gate: what it counts, and that it measures both kinds."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engines.interface import Setting
+from harness.check import selftest
+from harness.check.gate import Gated
 from harness.check.selftest import Canary, SelfTest, self_test
 from harness.check.verdicts import Outcome
 from harness.errors import UserError
@@ -48,3 +51,19 @@ def test_a_spent_budget_still_measures_one_of_each_kind_and_gets_neither_wrong(
 def test_an_engine_that_cannot_be_measured_is_bad_input(scripted: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot measure scripted: crash during open: .*no such model"):
         self_test(bench(tmp_path), variant(fault="raise_on_open"), budget_s=60)
+
+
+def test_what_was_compared_before_the_end_is_kept(
+    scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = iter([Gated((), 8, 4, 1.0)] * 2)
+
+    def gate(*_: Any, **__: Any) -> Gated:
+        if (found := next(compared, None)) is None:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(selftest, "gate", gate)
+    found = self_test(bench(tmp_path), variant(), budget_s=600)
+    assert len(found.canaries) == 2
+    assert found.ended_by == "it was interrupted"

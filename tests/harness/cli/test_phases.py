@@ -118,6 +118,7 @@ def test_a_ladder_goes_on_where_it_was_left(tmp_path: Path) -> None:
     resumed = json.loads((out / "phases.json").read_text())
     assert resumed["rungs"][:2] == whole["rungs"][:2]
     assert [rung["verdict"] for rung in resumed["rungs"]] == ["holds", "cannot apply", "worse"]
+    assert [rung["other_verdicts"] for rung in resumed["rungs"]] == [[], [], []]
     assert resumed["spent_s"] > whole["spent_s"]
     measured_again = {path for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns}
     folders = {path.relative_to(out / "work").parts[0] for path in measured_again}

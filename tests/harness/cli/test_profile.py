@@ -64,6 +64,19 @@ def test_a_profile_is_made_again_in_its_place_and_nothing_else_is_touched(
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
 
 
+def test_a_folder_with_files_of_the_same_names_is_refused_and_kept(tmp_path: Path, scripted: str) -> None:
+    page_set(tmp_path / "pages", 3)
+    mine = tmp_path / "out" / "torch" / "model.py"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    done = tune(
+        "profile", "--engine", scripted, "--data", str(tmp_path / "pages"), "--out", str(tmp_path / "out")
+    )
+    assert done.returncode == 2
+    assert "holds torch, which no profile has left there; choose another folder" in done.stderr
+    assert mine.read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("fault", "says"), [("segfault", "ended with status -11"), ("unsupported", "choose fault=none")]
 )

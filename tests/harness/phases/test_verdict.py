@@ -66,6 +66,11 @@ def test_without_ground_truth_only_speed_counts() -> None:
         (0.94, 1.04, None, "none or worse"),
         (0.92, 0.98, None, "worse or none"),
         (0.7, 0.9, None, "worse"),
+        (0.9, 1.01, None, "inconclusive: worse or none"),
+        (0.98, 1.15, 1.2, "inconclusive: none or smaller"),
+        (0.8, 1.3, None, "inconclusive"),
+        (0.8, 1.3, 1.2, "inconclusive"),
+        (0.8, 1.15, 1.2, "inconclusive: worse or none or smaller"),
     ],
 )
 def test_a_verdict_names_those_beyond_the_edges_that_its_interval_holds(

@@ -89,6 +89,7 @@ class Rehearsed:
 
     dies: Mapping[int, Variant] = field(default_factory=dict)
     left_s: float = 1000.0
+    of: FailureKind = FailureKind.CRASH
     rounds: list[tuple[tuple[Variant, ...], int]] = field(default_factory=list)
 
     def interleaved_round(
@@ -97,7 +98,7 @@ class Rehearsed:
         self.rounds.append((tuple(variants), len(pages)))
         self.left_s -= 2.5 * len(pages) * len(variants)
         if dead := self.dies.get(number):
-            raise SideFailedError(variants.index(dead), Failure(FailureKind.OOM, "open", "no room"))
+            raise SideFailedError(variants.index(dead), Failure(self.of, "open", "no room"))
         # Each side's figures carry its name, for what is dropped to be seen.
         blocks = tuple((Block((PageRecord(v.id, (), 1.0, {}),), 1.0),) for v in variants)
         names = [int(v.id[:4], 16) / 1e9 for v in variants]
@@ -144,11 +145,31 @@ def test_a_baseline_that_fails_in_company_gets_less_of_it_and_its_rounds_stay(tm
     assert [len(sides) for sides, _ in lab.rounds] == [4, 4, 4, 4, 3, 2]
 
 
+def test_memory_that_others_have_is_no_fault_of_a_finalist(tmp_path: Path) -> None:
+    lab = Rehearsed({1: FIRST}, of=FailureKind.OOM)
+    read = proof(lab, tmp_path)
+    assert read.sides == (BASE, FIRST, SECOND)
+    assert read.failed == ()
+    assert len(read.rounds) == 4
+    lab = Rehearsed(dict.fromkeys(range(1, 9), FIRST), of=FailureKind.OOM)
+    read = proof(lab, tmp_path)
+    assert read.sides == (BASE,)
+    assert [variant for variant, _ in read.failed] == [FIRST]
+
+
+def test_a_round_that_hangs_ends_with_the_time_and_condemns_nobody(tmp_path: Path) -> None:
+    lab = Rehearsed({3: FIRST}, left_s=150.0, of=FailureKind.TIMEOUT)
+    read = proof(lab, tmp_path)
+    assert len(read.rounds) == 3
+    assert read.failed == ()
+    assert read.sides == (BASE, FIRST, SECOND, THIRD)
+
+
 def test_what_a_failure_took_is_made_up_for_by_fewer_pages(tmp_path: Path) -> None:
     lab = Rehearsed({1: SECOND}, left_s=120.0)
     read = proof(lab, tmp_path, rounds=3)
     assert read.sides == (BASE, FIRST, THIRD)
-    assert [pages for _, pages in lab.rounds] == [4, 3, 2, 2, 2]
+    assert [pages for _, pages in lab.rounds] == [4, 3, 3, 3]
     assert lab.left_s >= 0
 
 

@@ -18,11 +18,11 @@ SIDE = Knob("side", "detect", Ordered((640, 960, 1280)), 1280, "pixels", changes
 STREAMS = Knob("streams", "recognise", Ordered((1, 2)), 1, "streams", when={"runtime": ("fast",)})
 KNOBS = (BATCH, RUNTIME, SIDE, STREAMS)
 HERE: dict[str, Setting] = {"batch": 4, "runtime": "plain", "side": 1280}
-AS_SHIPPED = Told(HERE, 0.0, 0.0)
+AS_SHIPPED = Told(HERE, 0.0, cer_excess=-0.002)
 
 
-def told(gain: float | None, blame: float = 0.0, **changes: Setting) -> Told:
-    return Told({**HERE, **changes}, gain, blame)
+def told(gain: float | None, *, cer_excess: float | None = None, **changes: Setting) -> Told:
+    return Told({**HERE, **changes}, gain, failed=gain is None, cer_excess=cer_excess)
 
 
 def gains(found: list[ranking.Step]) -> dict[tuple[str, Setting], float]:
@@ -73,7 +73,7 @@ def test_what_was_slower_promises_less_than_the_untried() -> None:
 
 
 def test_a_size_that_broke_warns_of_the_larger_ones_and_not_of_the_smaller() -> None:
-    broke = told(None, 1.0, batch=8)
+    broke = told(None, batch=8)
     found = gains(steps(KNOBS, HERE, [AS_SHIPPED, broke], {}))
     before = gains(steps(KNOBS, HERE, [AS_SHIPPED], {}))
     assert found["batch", 16] < 0.5 * before["batch", 16]
@@ -81,18 +81,51 @@ def test_a_size_that_broke_warns_of_the_larger_ones_and_not_of_the_smaller() -> 
 
 
 def test_blame_is_shared_by_all_that_sets_a_trial_apart() -> None:
-    alone = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(None, 1.0, runtime="fast")], {}))
-    shared = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(None, 1.0, runtime="fast", side=640)], {}))
+    alone = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(None, runtime="fast")], {}))
+    shared = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(None, runtime="fast", side=640)], {}))
     assert alone["runtime", "fast"] < shared["runtime", "fast"]
 
 
 def test_what_took_too_long_is_put_down_to_what_has_worked_nowhere() -> None:
     before = gains(steps(KNOBS, HERE, [AS_SHIPPED], {}))
-    late = replace(told(None, 1.0, runtime="fast", side=640), too_late=True)
+    late = replace(told(None, runtime="fast", side=640), too_late=True)
     both = gains(steps(KNOBS, HERE, [AS_SHIPPED, late], {}))
     assert both["runtime", "fast"] == pytest.approx(before["runtime", "fast"] / 50.5)
     cleared = gains(steps(KNOBS, HERE, [AS_SHIPPED, told(0.0, side=640), late], {}))
     assert cleared["runtime", "fast"] == pytest.approx(before["runtime", "fast"] / 100, rel=0.1)
+
+
+MODEL = Knob("model", "recognise", Choice(("large", "small")), "large", "weights", changes_text=True)
+
+
+def test_what_reads_far_worse_is_not_tried_again_beside_something_else() -> None:
+    here: dict[str, Setting] = {**HERE, "model": "large"}
+    known = [
+        Told(here, 0.0, cer_excess=-0.002),
+        Told({**here, "model": "small", "batch": 8}, 0.7, cer_excess=0.016),
+        Told({**here, "side": 960}, 0.1, cer_excess=-0.001),
+    ]
+    unaware = [replace(trial, cer_excess=None) for trial in known]
+    knobs = (*KNOBS, MODEL)
+    found, before = (gains(steps(knobs, known[2].settings, t, {})) for t in (known, unaware))
+    assert found["model", "small"] < 0.1 * before["model", "small"]
+    narrowly = [*known[:1], replace(known[1], cer_excess=0.0005), *known[2:]]
+    assert (
+        gains(steps(knobs, known[2].settings, narrowly, {}))["model", "small"] > 3 * found["model", "small"]
+    )
+    # What cannot change the text reads as the incumbent does.
+    assert found["runtime", "fast"] == pytest.approx(before["runtime", "fast"])
+
+
+def test_few_pages_say_less_of_how_a_value_reads() -> None:
+    here: dict[str, Setting] = {**HERE, "model": "large"}
+    bad = Told({**here, "model": "small"}, 0.7, cer_excess=0.016)
+
+    def worth(trial: Told) -> float:
+        found = gains(steps((*KNOBS, MODEL), here, [Told(here, 0.0, cer_excess=-0.002), trial], {}))
+        return found["model", "small"]
+
+    assert worth(replace(bad, share_read=0.1)) > worth(bad)
 
 
 def test_two_effects_that_add_up_are_tried_together_and_never_two_values_of_one_knob() -> None:
@@ -106,7 +139,7 @@ def test_two_effects_that_add_up_are_tried_together_and_never_two_values_of_one_
 
 
 def test_a_pair_of_which_one_broke_promises_less_than_the_other_alone() -> None:
-    known = [AS_SHIPPED, told(0.6, runtime="fast"), told(None, 1.0, batch=8)]
+    known = [AS_SHIPPED, told(0.6, runtime="fast"), told(None, batch=8)]
     found = steps((BATCH, RUNTIME), HERE, known, {})
     pair = next(s for s in found if s.changes == {"runtime": "fast", "batch": 8})
     alone = next(s for s in found if s.changes == {"runtime": "fast"})
@@ -126,7 +159,7 @@ def test_the_luck_of_one_trial_is_told_by_its_relatives() -> None:
             lucky,
             told(0.30, runtime="fast"),
             told(0.31, runtime="fast", batch=8),
-            told(None, 1.0),
+            told(None),
         ),
         *(told(0.10, runtime="graph", batch=8), told(0.12, runtime="graph", side=960)),
     ]
@@ -148,12 +181,12 @@ def test_the_fit_is_that_of_a_gaussian_process() -> None:
     reference = GaussianProcessRegressor(RBF(0.4, "fixed"), alpha=UNKNOWN.sd**2, optimizer=None)
     reference.fit(x[:3], seen - seen.mean())
     mean, covariance = reference.predict(x[3:], return_cov=True)
-    trials = [Told({}, float(value), 0.0) for value in seen]
-    own_mean, own_covariance = ranking._posterior(RBF(0.4)(x), trials, UNKNOWN.sd)
+    own = ranking._Seen(seen, np.full(len(seen), UNKNOWN.sd**2))
+    own_mean, own_covariance = ranking._posterior(RBF(0.4)(x), own)
     assert own_mean == pytest.approx(mean + seen.mean())
     assert own_covariance == pytest.approx(covariance)
     constant = -0.5 * len(seen) * math.log(2 * math.pi)
-    own_likelihood = ranking._log_likelihood(RBF(0.4)(x), trials, UNKNOWN.sd) + constant
+    own_likelihood = ranking._log_likelihood(RBF(0.4)(x), own) + constant
     assert own_likelihood == pytest.approx(reference.log_marginal_likelihood_value_)
 
 
@@ -181,7 +214,7 @@ def test_a_repeat_is_worth_what_it_adds_to_the_speed_of_the_choice(monkeypatch: 
     mean, covariance = expected(known)
     spread = math.sqrt(float(covariance[0, 0]) + UNKNOWN.sd**2)
     draws = np.random.default_rng(0).normal(float(mean[0]), spread, 20_000)
-    after = [float(expected([*known, Told(rivals[0], float(value), 0.0)])[0].max()) for value in draws]
+    after = [float(expected([*known, Told(rivals[0], float(value))])[0].max()) for value in draws]
     assert repeats(KNOBS, rivals, known, {})[0] == pytest.approx(np.mean(after) - float(mean.max()), rel=0.1)
 
 
@@ -189,7 +222,7 @@ def test_a_repeat_is_worth_most_between_equals_and_less_each_time() -> None:
     best, near, far = told(0.30, runtime="fast"), told(0.28, runtime="graph"), told(-0.4, side=960)
     worth = repeats(KNOBS, [t.settings for t in (best, near, far)], [AS_SHIPPED, best, near, far], {})
     assert min(worth[:2]) > 100 * worth[2]
-    often = [Told(t.settings, t.log_speedup, 0.0, trials=9) for t in (best, near)]
+    often = [Told(t.settings, t.log_speedup, trials=9) for t in (best, near)]
     assert max(repeats(KNOBS, [t.settings for t in often], [AS_SHIPPED, *often], {})) < 0.2 * min(worth[:2])
 
 
@@ -203,9 +236,9 @@ def test_stage_shares_add_up_and_a_failure_has_none() -> None:
 
 def test_a_number_off_the_grid_is_not_taken_for_the_edge_of_it() -> None:
     """Shipped defaults may lie outside of what is searched."""
-    outside = Told({**HERE, "batch": 64}, 0.0, 0.0)
+    outside = Told({**HERE, "batch": 64}, 0.0)
     found = gains(steps(KNOBS, outside.settings, [outside], {}))
     assert found["batch", 16] > 0.005
     below = Knob("batch", "recognise", Ordered((2, 4), low=1, high=64), 1, "lines a call")
-    started = Told({**HERE, "batch": 1}, 0.0, 0.0)
+    started = Told({**HERE, "batch": 1}, 0.0)
     assert gains(steps((below,), started.settings, [started], {}))["batch", 2] > 0.005

@@ -1,11 +1,25 @@
 """What is known of how variants read, on the scripted engine's space."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from engines.interface import Line
 from harness.search.record import Record
 from harness.store import RunFolder
-from harness.values import Block, Measurement, PageRecord, TrialResult, Variant
+from harness.values import (
+    Block,
+    Comparison,
+    Constraints,
+    CounterSample,
+    Failure,
+    FailureKind,
+    Interval,
+    Measurement,
+    PageRecord,
+    TrialResult,
+    Variant,
+    Verdict,
+)
 from tests.harness.search.test_tuner import FAST, MACHINE, task
 
 
@@ -41,3 +55,41 @@ def test_accuracy_is_kept_by_the_settings_that_it_depends_on(scripted: str, tmp_
     assert record.reads_worse(bad[:1]) is None
     assert record.reads_worse(bad) == "dropped after 16 pages: reads worse for sure"
     assert record.reads_worse([block(4), block(12, first=4)]) is None
+
+
+def test_a_proven_winner_that_misses_a_bound_of_now_is_one_no_more(scripted: str, tmp_path: Path) -> None:
+    work = task(tmp_path, FAST)
+    fast = work.space.suggested({"page_ms": 10})
+    one, increase = Interval(0.02, 0.01, 0.03), Interval(0.0, -0.001, 0.001)
+    proof = Comparison(fast, fast, (0.5,) * 3, Interval(3, 2, 4), Verdict.FASTER, one, one, increase, 10)
+    page = PageRecord(work.header.references[0].page_id, (), 0.01, {})
+    used = Measurement(1.0, (Block((page,), 0.01),), (CounterSample(0.5, {"rss_mib": 3000.0}),))
+
+    def best(**bounds: float) -> Variant | None:
+        header = replace(
+            work.header, best=fast, comparisons=(proof,), constraints=replace(Constraints(), **bounds)
+        )
+        folder = RunFolder.create(tmp_path / f"run{len(bounds)}{sum(bounds.values()):.0f}")
+        record = Record(header, work.pages, folder, MACHINE, lambda: 0.0, [])
+        record.recall([TrialResult(1, fast, "search", 0.0, 1.0, used)])
+        return record.best
+
+    assert best() == best(max_memory_mib=4000.0) == fast
+    assert best(max_memory_mib=1000.0) is None
+
+
+def test_a_crash_in_the_proof_refutes_and_a_want_of_memory_does_not(scripted: str, tmp_path: Path) -> None:
+    work = task(tmp_path, FAST)
+    record = Record(
+        work.header, work.pages, RunFolder.create(tmp_path / "run"), MACHINE, lambda: 0.0, ["garbled_pct"]
+    )
+    base, fast = work.space.suggested({}), work.space.suggested({"page_ms": 10})
+    pages = tuple(PageRecord(r.page_id, (Line(r.text),), 1.0, {}) for r in work.header.references)
+    record.set_baseline(TrialResult(0, base, "baseline", 0.0, 1.0, Measurement(1.0, (Block(pages, 16.0),))))
+
+    def ended(variant: Variant, kind: FailureKind) -> TrialResult:
+        return TrialResult(1, variant, "confirm", 0.0, 1.0, Failure(kind, "read", "died"))
+
+    assert record.refutes(ended(fast, FailureKind.CRASH))
+    assert not record.refutes(ended(fast, FailureKind.OOM))
+    assert not record.refutes(ended(base, FailureKind.CRASH))
