@@ -15,11 +15,10 @@ from harness.measure import (
     Limits,
     SideFailedError,
     block_pages,
-    first_reading,
     hang_limits,
     interleaved_round,
 )
-from harness.values import Block, Comparison, Interval, Round, Variant, Verdict
+from harness.values import Block, Comparison, Interval, PageRecord, Round, Variant, Verdict, first_readings
 
 ROUNDS = 5
 """Rounds before the first verdict of a comparison: every page is read once in them."""
@@ -151,7 +150,7 @@ def comparison(
     """What the rounds say of side `side` (B) against side 0 (A); `sequential` and `alpha` as in `stats.speedup`."""
     log_ratios = tuple(result.log_ratios[side - 1] for result in rounds)
     interval = stats.speedup(log_ratios, sequential=sequential, alpha=alpha)
-    read = [list(first_reading(result.blocks[which] for result in rounds).values()) for which in (0, side)]
+    read = [readings(rounds, which) for which in (0, side)]
     scores_a, scores_b = map(bench.with_references(read[0]).score, read)
     unknown = Interval(math.nan, math.nan, math.nan)
     scored = bool(scores_a) and any(score.characters.reference_length for score in scores_a)
@@ -169,6 +168,12 @@ def comparison(
         cer_increase_by_set=cer_increase_by_set(scores_a, scores_b),
         drift=drift([(result.blocks[0], result.blocks[side]) for result in rounds]),
     )
+
+
+def readings(rounds: Sequence[Round], side: int) -> list[PageRecord]:
+    """Each page as a side read it the first time."""
+    pages = (page for result in rounds for block in result.blocks[side] for page in block.pages)
+    return list(first_readings(pages).values())
 
 
 def drift(rounds: Sequence[Sequence[Sequence[Block]]]) -> float | None:

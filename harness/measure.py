@@ -299,16 +299,6 @@ def interleaved_round(
     )
 
 
-def first_reading(rounds: Iterable[tuple[Block, ...]]) -> dict[str, PageRecord]:
-    """Each page of one side's blocks as it was read the first time, by page id."""
-    first: dict[str, PageRecord] = {}
-    for blocks in rounds:
-        for block in blocks:
-            for record in block.pages:
-                first.setdefault(record.page_id, record)
-    return first
-
-
 class Deadline:
     """Time left of a budget, in seconds."""
 

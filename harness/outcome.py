@@ -29,10 +29,7 @@ def scores(study: Study, records: Sequence[PageRecord]) -> list[PageScore]:
 
 def accuracy(study: Study, measurement: Measurement) -> Summary | None:
     """Accuracy pooled over a measurement's pages, each at its first reading; None where no page has text."""
-    first: dict[str, PageRecord] = {}
-    for record in measurement.pages:
-        first.setdefault(record.page_id, record)
-    summary = summarise(scores(study, list(first.values())))
+    summary = summarise(scores(study, list(measurement.first_readings.values())))
     return summary if summary.characters.reference_length else None
 
 

@@ -7,9 +7,10 @@ All are frozen and none prints or writes. A Measurement holds raw facts only; ev
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from statistics import fmean
 
 from engines.interface import Line, Machine, Setting, Settings
 
@@ -142,6 +143,25 @@ class Measurement:
     def pages_per_second(self) -> float:
         """Throughput over all blocks, after warm-up. Raises ZeroDivisionError where no block was read."""
         return len(self.pages) / sum(block.wall_s for block in self.blocks)
+
+    @property
+    def first_readings(self) -> dict[str, PageRecord]:
+        """Each page as it was read the first time, by page id."""
+        return first_readings(self.pages)
+
+    @property
+    def stage_ms(self) -> dict[str, float]:
+        """Mean milliseconds of work a page, by stage."""
+        stages = dict.fromkeys(stage for page in self.pages for stage in page.stage_s)
+        return {stage: 1000 * fmean(page.stage_s.get(stage, 0.0) for page in self.pages) for stage in stages}
+
+
+def first_readings(records: Iterable[PageRecord]) -> dict[str, PageRecord]:
+    """Each page as it was read the first time, by page id."""
+    first: dict[str, PageRecord] = {}
+    for record in records:
+        first.setdefault(record.page_id, record)
+    return first
 
 
 @dataclass(frozen=True, slots=True)

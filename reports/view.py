@@ -90,11 +90,7 @@ class Trial:
     @property
     def stage_ms(self) -> dict[str, float]:
         """Mean milliseconds of work per page, by stage."""
-        pages = self.measurement.pages if self.measurement else ()
-        stages = dict.fromkeys(stage for page in pages for stage in page.stage_s)
-        return {
-            stage: 1000 * sum(page.stage_s.get(stage, 0.0) for page in pages) / len(pages) for stage in stages
-        }
+        return self.measurement.stage_ms if self.measurement else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +248,7 @@ def _trials(study: Study, references: Mapping[str, ReferencePage]) -> tuple[Tria
 
     def shown(trial: TrialResult) -> Trial:
         pages_per_second, reading = figures.get(trial.number, (_own_speed(trial.outcome), trial.outcome))
-        records = _first_readings(reading)
+        records = reading.first_readings if isinstance(reading, Measurement) else {}
         scores = [score(page) for page in records.values() if page.page_id in references]
         readable = any(score.has_reference for score in scores)
         return Trial(
@@ -270,11 +266,6 @@ def _trials(study: Study, references: Mapping[str, ReferencePage]) -> tuple[Tria
 def _own_speed(outcome: Measurement | Failure) -> float | None:
     wall_s = sum(block.wall_s for block in outcome.blocks) if isinstance(outcome, Measurement) else 0.0
     return outcome.pages_per_second if isinstance(outcome, Measurement) and wall_s > 0 else None
-
-
-def _first_readings(outcome: Measurement | Failure) -> dict[str, PageRecord]:
-    pages = outcome.pages if isinstance(outcome, Measurement) else ()
-    return {page.page_id: page for page in reversed(pages)}
 
 
 def _best(study: Study, trials: Sequence[Trial]) -> Trial | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from harness.check.builds import Build
 from harness.check.verdicts import Finding, Outcome, Tolerances, findings, speed_outcome
-from harness.comparing import drift, rounds_until
-from harness.measure import Bench, SideFailedError, first_reading, interleaved_round
+from harness.comparing import drift, readings, rounds_until
+from harness.measure import Bench, SideFailedError, interleaved_round
 from harness.values import Round, Variant
 
 _ROUNDS = 8
@@ -80,7 +80,7 @@ def gate(
         # One line: some of what it is written into reads commands at the start of others.
         message = " ".join(failed.failure.message.split())
         failure = f"{failed.failure.kind} during {failed.failure.stage}: {message}"
-    read = [list(first_reading(result.blocks[which] for result in rounds).values()) for which in (0, 1)]
+    read = [readings(rounds, which) for which in (0, 1)]
     errors = [sum(record.error is not None for record in records) for records in read]
     ours, theirs = map(bench.with_references(read[0]).score, read)
     found = findings(rounds, ours, theirs, (errors[0], errors[1]), tolerances) if rounds else ()

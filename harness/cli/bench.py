@@ -23,7 +23,7 @@ from harness.config import TunedConfig, read_config
 from harness.environments import recorded
 from harness.errors import UserError
 from harness.machine import Caution, cautions, detect, fingerprint, resolve_device
-from harness.measure import Bench, first_reading
+from harness.measure import Bench
 from harness.scenarios import Traffic
 from harness.space import Space, load_engine, parse_settings
 from harness.stats import mean_interval, percentile
@@ -106,7 +106,7 @@ def bench(
                 {"engine": variant.engine, "failure": {"kind": outcome.kind, "message": outcome.message}}
             )
         return _FOUND_NOTHING
-    scores = run.score(list(first_reading([outcome.blocks]).values()))
+    scores = run.score(list(outcome.first_readings.values()))
     document = {**summary(variant, outcome, scores, machine), "scenario": described}
     document["cautions"] = doubts + _of_another_machine(tuned, document["machine"]["fingerprint"])
     document["cautions"] += _of_idle_settings(variant, loaded, machine)
@@ -139,11 +139,8 @@ def summary(
     adapter = load_engine(variant.engine, machine)
     facts = recorded(adapter)
     latencies_ms = [1000 * page.seconds for page in measurement.pages]
-    stage_ms = {
-        stage: 1000 * statistics.fmean(page.stage_s.get(stage, 0.0) for page in measurement.pages)
-        for stage in STAGES
-        if any(stage in page.stage_s for page in measurement.pages)
-    }
+    spent_ms = measurement.stage_ms
+    stage_ms = {stage: spent_ms[stage] for stage in STAGES if stage in spent_ms}
     wall_s = sum(block.wall_s for block in measurement.blocks)
     bound = bottleneck(
         {stage: sum(page.stage_s.get(stage, 0.0) for page in measurement.pages) for stage in stage_ms},
@@ -247,7 +244,7 @@ def _of_idle_settings(variant: Variant, loaded: LoadedData, machine: Machine) ->
 def _write(
     out: Path, loaded: LoadedData, outcome: Measurement, scores: list[PageScore], document: dict[str, Any]
 ) -> None:
-    records = first_reading([outcome.blocks])
+    records = outcome.first_readings
     scored = {score.page_id: score for score in scores}
     lines = []
     for page in loaded.pages:

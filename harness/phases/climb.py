@@ -118,7 +118,7 @@ class Climb:
         look.result = replace(
             look.result,
             counters=_counters(outcome),
-            stage_ms=_stage_ms(outcome),
+            stage_ms=outcome.stage_ms,
             cold_start_s=outcome.cold_start_s,
         )
         if before and not self._is_affordable(pool, [*before, look]):  # what it costs is known only now
@@ -267,8 +267,3 @@ def _counters(measured: Measurement) -> dict[str, float]:
         name: fmean(sample.values[name] for sample in measured.samples if name in sample.values)
         for name in names
     }
-
-
-def _stage_ms(measured: Measurement) -> dict[str, float]:
-    names = dict.fromkeys(name for page in measured.pages for name in page.stage_s)
-    return {name: 1000 * fmean(page.stage_s.get(name, 0.0) for page in measured.pages) for name in names}

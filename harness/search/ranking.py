@@ -203,21 +203,36 @@ def _chance(
 def _reads_well(
     knobs: Sequence[Knob], incumbent: Settings, offered: Sequence[Settings], told: Sequence[Told]
 ) -> list[float]:
-    """The chance of each of the offered points to meet the bound on CER where the incumbent does."""
+    """The chance of each of the offered points to meet the bound on CER, over what it was before any trial but one.
+
+    That one is the incumbent's: what is untried has the chance 1, and what other trials speak against has less.
+    """
     known = [(trial, trial.cer_excess) for trial in told if trial.cer_excess is not None]
     if not known:
         return [1.0] * len(offered)
-    widths = {knob.name: _CER_EFFECT for knob in knobs if knob.changes_text}
-    points = [*(trial.settings for trial, _ in known), incumbent, *offered]
-    effects, interactions = _covariances([knob for knob in knobs if knob.changes_text], points, widths)
-    seen = _Seen(
-        np.array([math.asinh(excess / _CER_UNIT) for _, excess in known]),
-        np.array([_CER_NOISE**2 / trial.share_read for trial, _ in known]),
+    known.sort(key=lambda pair: pair[0].settings != incumbent)
+    text_knobs = [knob for knob in knobs if knob.changes_text]
+    effects, interactions = _covariances(
+        text_knobs,
+        [*(trial.settings for trial, _ in known), *offered],
+        {knob.name: _CER_EFFECT for knob in text_knobs},
     )
-    mean, covariance = _posterior(effects + _CER_INTERACTION**2 * interactions, seen)
-    sds = np.sqrt(np.diag(covariance) + _CER_NOISE**2)
-    here, *chances = (_NORMAL.cdf(-float(m / sd)) for m, sd in zip(mean, sds, strict=True))
-    return [min(1.0, chance / max(here, 1e-9)) for chance in chances]
+    prior = effects + _CER_INTERACTION**2 * interactions
+    values = np.array([math.asinh(excess / _CER_UNIT) for _, excess in known])
+    noise = np.array([_CER_NOISE**2 / trial.share_read for trial, _ in known])
+    level = float(values[0])
+
+    def chances(count: int) -> list[float]:
+        """By the first trials."""
+        rows = [*range(count), *range(len(known), len(prior))]
+        mean, covariance = _posterior(prior[np.ix_(rows, rows)], _Seen(values[:count], noise[:count], level))
+        sds = np.sqrt(np.diag(covariance) + _CER_NOISE**2)
+        return [_NORMAL.cdf(-float(m / sd)) for m, sd in zip(mean, sds, strict=True)]
+
+    return [
+        min(1.0, after / max(before, 1e-9))
+        for before, after in zip(chances(1), chances(len(known)), strict=True)
+    ]
 
 
 def _expected(mean: float, sd: float) -> float:
@@ -240,10 +255,9 @@ def _belief(
     measured = [(trial, trial.log_speedup) for trial in told if trial.log_speedup is not None]
     widths = {knob.name: _EFFECT * _share(knob, shares) for knob in knobs}
     effects, interactions = _covariances(knobs, [*(trial.settings for trial, _ in measured), *points], widths)
-    seen = _Seen(
-        np.array([speed for _, speed in measured]),
-        np.array([noise_sd**2 / trial.trials for trial, _ in measured]),
-    )
+    speeds = np.array([speed for _, speed in measured])
+    noise = np.array([noise_sd**2 / trial.trials for trial, _ in measured])
+    seen = _Seen(speeds, noise, float(speeds.mean()) if measured else 0.0)
 
     def prior(factor: float) -> NDArray[np.float64]:
         total: NDArray[np.float64] = effects + (factor * _INTERACTION) ** 2 * interactions
@@ -262,15 +276,12 @@ class _Seen:
 
     values: NDArray[np.float64]
     noise: NDArray[np.float64]
-
-    @property
-    def level(self) -> float:
-        """The mean."""
-        return float(self.values.mean())
+    level: float
+    """What is expected where nothing is known."""
 
     @property
     def off(self) -> NDArray[np.float64]:
-        """How far each is from it."""
+        """How far each is from the level."""
         return self.values - self.level
 
     def covariance(self, prior: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -284,7 +295,7 @@ def _posterior(prior: NDArray[np.float64], seen: _Seen) -> tuple[NDArray[np.floa
     """Mean and covariance of the points after the first ones, which are those that were measured."""
     count = len(seen.values)
     if not count:
-        return np.zeros(len(prior)), prior
+        return np.full(len(prior), seen.level), prior
     gain = np.linalg.solve(seen.covariance(prior), prior[:count, count:]).T
     return seen.level + gain @ seen.off, prior[count:, count:] - gain @ prior[:count, count:]
 

@@ -181,7 +181,7 @@ def test_the_fit_is_that_of_a_gaussian_process() -> None:
     reference = GaussianProcessRegressor(RBF(0.4, "fixed"), alpha=UNKNOWN.sd**2, optimizer=None)
     reference.fit(x[:3], seen - seen.mean())
     mean, covariance = reference.predict(x[3:], return_cov=True)
-    own = ranking._Seen(seen, np.full(len(seen), UNKNOWN.sd**2))
+    own = ranking._Seen(seen, np.full(len(seen), UNKNOWN.sd**2), float(seen.mean()))
     own_mean, own_covariance = ranking._posterior(RBF(0.4)(x), own)
     assert own_mean == pytest.approx(mean + seen.mean())
     assert own_covariance == pytest.approx(covariance)
