@@ -13,7 +13,6 @@ import PIL
 import pytest
 
 from engines import registry
-from engines.interface import UnsupportedError
 from harness import describe, environments
 from harness.cli.app import run
 from harness.config import TunedConfig, load, to_yaml
@@ -212,7 +211,7 @@ def test_a_tuned_config_of_such_an_engine_is_not_opened_in_this_process(
     configure(entries(interpreters))
     path = tmp_path / "best.yaml"
     path.write_text(to_yaml(TunedConfig(engine="old", device="cpu", settings={"level": 1, "scale": 1.0})))
-    with pytest.raises(UnsupportedError, match="runs under"), load(path, MACHINE):
+    with pytest.raises(UserError, match="runs under"), load(path, MACHINE):
         pass
 
 

@@ -98,9 +98,10 @@ def test_settings_that_differ_are_listed_and_no_others(page: Element) -> None:
 
 def test_commands_name_the_config_of_the_run_folder_quoted_for_a_shell(page: Element) -> None:
     commands = section(page, "settings").find("pre")[0].text.splitlines()
+    data = " --data letters --data receipts --data oldbooks"
     assert commands == [
-        "tune bench --config 'runs/my run/best.yaml'",
-        "tune compare ppocr 'runs/my run/best.yaml'",
+        f"tune bench --config 'runs/my run/best.yaml'{data}",
+        f"tune compare ppocr 'runs/my run/best.yaml'{data}",
         "tune export 'runs/my run/best.yaml' --to env",
     ]
 
