@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 
 from harness import stats
 from harness.accuracy.bootstrap import cer_increase, cer_increase_by_set, cer_interval
@@ -18,7 +18,17 @@ from harness.measure import (
     hang_limits,
     interleaved_round,
 )
-from harness.values import Block, Comparison, Interval, PageRecord, Round, Variant, Verdict, first_readings
+from harness.values import (
+    UNKNOWN_DRIFT,
+    Block,
+    Comparison,
+    Interval,
+    PageRecord,
+    Round,
+    Variant,
+    Verdict,
+    first_readings,
+)
 
 ROUNDS = 5
 """Rounds before the first verdict of a comparison: every page is read once in them."""
@@ -29,9 +39,7 @@ _FIRST_BLOCK_BUDGETS = 3.0
 _SHORTEST_HANG_S = 60.0
 _HARDER_PAGES = 2.0
 """Times the slowest page so far that pages to come may take without being late."""
-_FEWEST_CHANGES = 8
-"""Pages read early and late, of both sides, that tell a drift from chance."""
-_DRIFT = 0.07
+_DRIFT, _DRIFT_ALPHA = 0.03, 0.01
 _MARGIN = 1.2
 """A round is begun where this multiple of its expected time is left."""
 
@@ -176,25 +184,26 @@ def readings(rounds: Sequence[Round], side: int) -> list[PageRecord]:
     return list(first_readings(pages).values())
 
 
-def drift(rounds: Sequence[Sequence[Sequence[Block]]]) -> float | None:
-    """Log of how much longer a side takes over the same page in later rounds than in early ones, as the median.
+def drift(rounds: Sequence[Sequence[Sequence[Block]]]) -> Interval:
+    """Log of how much longer the same page takes in later rounds than in early ones, with its 99 % interval.
 
-    `rounds` hold the blocks of each side. Rounds count as late and early where half of them lie between. None where
-    too few pages were read in both.
+    `rounds` hold the blocks of each side, and are late and early where half of them lie between. A page takes a third
+    more or less by what its neighbours leave it of the machine, to all sides alike: many pages are needed to tell.
     """
-    read: dict[tuple[int, str], list[tuple[int, float]]] = {}
+    read: dict[tuple[str, int], list[tuple[int, float]]] = {}
     for number, sides in enumerate(rounds):
         for side, blocks in enumerate(sides):
             for page in (page for block in blocks for page in block.pages):
-                read.setdefault((side, page.page_id), []).append((number, page.seconds))
-    changes = [
-        math.log(late_s / early_s)
-        for (early, early_s), *_, (late, late_s) in (times for times in read.values() if len(times) > 1)
-        if 2 * (late - early) >= len(rounds) and min(late_s, early_s) > 0
-    ]
-    return median(changes) if len(changes) >= _FEWEST_CHANGES else None
+                read.setdefault((page.page_id, side), []).append((number, page.seconds))
+    changes: dict[str, list[float]] = {}
+    for (page_id, _), [(early, early_s), *_, (late, late_s)] in (
+        (key, times) for key, times in read.items() if len(times) > 1
+    ):
+        if 2 * (late - early) >= len(rounds) and min(late_s, early_s) > 0:
+            changes.setdefault(page_id, []).append(math.log(late_s / early_s))
+    return stats.mean_interval(list(map(fmean, changes.values())), _DRIFT_ALPHA) if changes else UNKNOWN_DRIFT
 
 
-def has_drifted(change: float | None) -> bool:
-    """Whether a drift is more than what pages differ by anyway."""
-    return change is not None and abs(change) > _DRIFT
+def has_drifted(change: Interval) -> bool:
+    """Whether a drift is surely more than a trifle, one way or the other."""
+    return change.low > _DRIFT or change.high < -_DRIFT

@@ -7,6 +7,7 @@ All are frozen and none prints or writes. A Measurement holds raw facts only; ev
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -217,6 +218,10 @@ class Round:
     """Of each side; None where the kernel does not say."""
 
 
+UNKNOWN_DRIFT = Interval(0.0, -math.inf, math.inf)
+"""Where no page was read early and late."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A and B on the same pages, interleaved over rounds of fresh processes."""
@@ -237,8 +242,8 @@ class Comparison:
     """Set where a side could not be measured; the figures then hold what was measured before."""
     cer_increase_by_set: Mapping[str, Interval] = field(default_factory=dict)
     """The same for each data set with text to be read, where there are several."""
-    drift: float | None = None
-    """Log of how much longer the same pages took late than early, on either side; None where too few tell."""
+    drift: Interval = UNKNOWN_DRIFT
+    """Log of how much longer the same pages took late than early, on either side."""
 
 
 @dataclass(frozen=True, slots=True)

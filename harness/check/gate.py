@@ -8,7 +8,7 @@ from harness.check.builds import Build
 from harness.check.verdicts import Finding, Outcome, Tolerances, findings, speed_outcome
 from harness.comparing import drift, readings, rounds_until
 from harness.measure import Bench, SideFailedError, interleaved_round
-from harness.values import Round, Variant
+from harness.values import UNKNOWN_DRIFT, Interval, Round, Variant
 
 _ROUNDS = 8
 """More than a comparison of speed alone needs: memory and cold start have one value a round."""
@@ -35,7 +35,7 @@ class Gated:
     seconds: float
     failed_side: int | None = None
     failure: str | None = None
-    drift: float | None = None
+    drift: Interval = UNKNOWN_DRIFT
     """As `Comparison.drift`."""
 
     @property

@@ -1,4 +1,5 @@
 import math
+import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -195,17 +196,24 @@ def paced(seconds: Mapping[str, float]) -> tuple[tuple[Block, ...], ...]:
 
 def test_pages_that_take_longer_late_than_early_are_a_drift() -> None:
     hard = {f"p{i}": 1.0 + i for i in range(4)}
-    slowly = [paced({name: s * (1.05**number) for name, s in hard.items()}) for number in range(5)]
-    assert drift(slowly) == pytest.approx(4 * math.log(1.05))
-    assert has_drifted(drift(slowly))
-    steady = drift([paced(hard)] * 5)
-    assert steady == 0
-    assert not has_drifted(steady)
+    slowly = drift([paced({name: s * (1.05**number) for name, s in hard.items()}) for number in range(5)])
+    assert slowly.value == pytest.approx(4 * math.log(1.05))
+    assert has_drifted(slowly)
+    faster = drift([paced({name: s * (0.95**number) for name, s in hard.items()}) for number in range(5)])
+    assert has_drifted(faster)
+    assert not has_drifted(drift([paced(hard)] * 5))
     # Other pages in each round are no drift, however hard they are.
-    assert (
-        drift([paced({f"{number}-{name}": s * number for name, s in hard.items()}) for number in (1, 2)])
-        is None
-    )
+    others = [paced({f"{number}-{name}": s * number for name, s in hard.items()}) for number in (1, 2)]
+    assert not has_drifted(drift(others))
+
+
+def test_pages_that_their_neighbours_hold_up_are_no_drift() -> None:
+    draw = random.Random(0)
+
+    def moody() -> tuple[tuple[Block, ...], ...]:
+        return paced({f"p{i}": math.exp(draw.gauss(0, 0.3)) for i in range(14)})
+
+    assert sum(has_drifted(drift([moody() for _ in range(8)])) for _ in range(200)) <= 4
 
 
 def test_pages_that_come_too_late_for_a_trial_are_not_waited_for(scripted: str, tmp_path: Path) -> None:
