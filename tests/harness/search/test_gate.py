@@ -147,6 +147,25 @@ def test_the_incumbent_is_the_fastest_sure_one_else_the_fastest_likely_one() -> 
     assert gate.incumbent([fast_and_bad]) is None
 
 
+def test_a_sure_trifle_does_not_lead_where_much_more_is_likely() -> None:
+    base = judged(measurement(0.5))
+    trifle = replace(base, log_speedup=0.04)
+    likely = replace(
+        base,
+        log_speedup=1.6,
+        cer_increase=Interval(-0.05, -0.08, -0.02),
+        violations={"cer": 0.01},
+        likely=True,
+    )
+    assert trifle.feasible
+    assert not likely.feasible
+    assert gate.incumbent([trifle, likely]) is likely
+    assert gate.incumbent([replace(trifle, log_speedup=0.9), likely]).log_speedup == 0.9  # type: ignore[union-attr]
+    assert gate.finalists([trifle, likely], 3) == [likely]
+    hopeless = replace(likely, cer_increase=Interval(0.001, -0.001, 0.003), violations={"cer": 0.05})
+    assert gate.incumbent([trifle, hopeless]) is trifle
+
+
 def test_finalists_are_the_fastest_sure_the_surest_and_the_fastest_likely() -> None:
     def candidate(name: str, log_speedup: float, upper: float) -> Judgement:
         base = judged(measurement(0.5), name=name)
@@ -174,7 +193,7 @@ def test_where_none_is_sure_the_one_finalist_is_that_which_promises_most() -> No
     steady, quick = candidate("steady", 1.07, 0.0012, 0.0025), candidate("quick", 5.8, -0.0004, 0.0040)
     guess = candidate("guess", 13.0, 0.0019, 0.0300)
     assert gate.finalists([steady, quick], 1) == [quick]
-    assert gate.finalists([steady, quick, guess], 2) == [quick, steady]
+    assert gate.finalists([steady, quick, guess], 3) == [quick, guess]
     assert quick.promise > guess.promise > steady.promise > 0
     sure = candidate("sure", 1.5, 0.0, 0.001)
     assert gate.finalists([steady, quick, sure], 1) == [sure]
