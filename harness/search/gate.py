@@ -13,7 +13,7 @@ from harness.values import Constraints, Failure, Interval, Measurement, TrialRes
 
 _NORMAL = NormalDist()
 _TRIFLE = 0.25
-"""Share of the greatest promise, below which a gain is not worth a search around it, or a proof."""
+"""Share of the greatest promise, below which a gain is not worth a proof."""
 WORST = -10.0
 """Log of the gain over the baseline that a failed trial is told as: 22 000 times slower."""
 
@@ -142,37 +142,31 @@ def page_totals(baseline: Measurement, objective: Objective) -> dict[str, float]
 
 
 def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:
-    """The fastest trial that meets the constraints, on the best estimate where none is certain to that gains much."""
-    fitting = _worthwhile([j for j in judgements if j.likely])
-    sure = [judgement for judgement in fitting if judgement.feasible]
-    return max(sure or fitting, key=lambda j: j.log_speedup, default=None)
-
-
-def _worthwhile(likely: Sequence[Judgement]) -> list[Judgement]:
-    """Those whose gain, as a log, is no trifle beside what the most promising one promises.
+    """The fastest trial that surely meets the constraints, or one that is likely to where that promises more.
 
     What reads as the baseline does and is hardly faster is sure to meet every constraint, and no find.
     """
-    most = max((judgement.promise for judgement in likely), default=0.0)
-    return [judgement for judgement in likely if most <= 0 or judgement.log_speedup >= _TRIFLE * most]
+    likely = [judgement for judgement in judgements if judgement.likely]
+    sure = max((j for j in likely if j.feasible), key=lambda j: j.log_speedup, default=None)
+    bold = max(likely, key=lambda j: j.promise, default=None)
+    return bold if sure is None or (bold and bold.promise > max(0.0, sure.log_speedup)) else sure
 
 
 def finalists(judgements: Sequence[Judgement], count: int, *, must_be_faster: bool = True) -> list[Judgement]:
     """Different variants for the confirmation, all faster than the baseline if they must be, which is none of them.
 
-    The fastest that is sure to meet the constraints, or where none is the most promising; the one that is surest to,
-    so that a run whose bold guesses fail on unseen pages still ends with a gain; then the fastest that are likely to,
-    those first whose text is not that of one before them: it would be refused with it. Surest is what reads as the
-    baseline does: a few pages that happened to be read better promise less. None is a trifle: its proof would take as
-    long.
+    The incumbent; the one that is surest to meet the constraints, so that a run whose bold guesses fail on unseen
+    pages still ends with a gain; then the fastest that are likely to, those first whose text is not that of one
+    before them: it would be refused with it. Surest is what reads as the baseline does: a few pages that happened to
+    be read better promise less. None is a trifle: its proof would take as long.
     """
     tried = (j for j in judgements if j.trial.phase == "search")
     fast = sorted((j for j in tried if j.log_speedup > 0 or not must_be_faster), key=lambda j: -j.log_speedup)
-    likely = _worthwhile([judgement for judgement in fast if judgement.likely])
-    sure = [judgement for judgement in likely if judgement.feasible]
+    most = max((judgement.promise for judgement in fast if judgement.likely), default=0.0)
+    likely = [j for j in fast if j.likely and (most <= 0 or j.log_speedup >= _TRIFLE * most)]
     surest = sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))
-    first = sure or sorted(likely, key=lambda j: -j.promise)
-    safe = [*first[:1], *surest[:1]]
+    first = incumbent(likely)
+    safe = [*([first] if first else []), *surest[:1]]
     chosen: list[Judgement] = []
     for rank in (safe, _of_their_own(safe, likely), likely):
         for judgement in rank:

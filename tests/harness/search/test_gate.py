@@ -195,7 +195,7 @@ def test_where_none_is_sure_the_one_finalist_is_that_which_promises_most() -> No
     assert gate.finalists([steady, quick], 1) == [quick]
     assert gate.finalists([steady, quick, guess], 3) == [quick, guess]
     assert quick.promise > guess.promise > steady.promise > 0
-    sure = candidate("sure", 1.5, 0.0, 0.001)
+    sure = candidate("sure", 1.8, 0.0, 0.001)
     assert gate.finalists([steady, quick, sure], 1) == [sure]
     assert judged(measurement(0.5)).promise == pytest.approx(math.log(2))
 
