@@ -40,6 +40,7 @@ _SHORTEST_HANG_S = 60.0
 _HARDER_PAGES = 2.0
 """Times the slowest page so far that pages to come may take without being late."""
 _DRIFT, _DRIFT_ALPHA = 0.03, 0.01
+"""The log of the change of speed that counts, and the chance of an interval that misses it."""
 _MARGIN = 1.2
 """A round is begun where this multiple of its expected time is left."""
 
@@ -196,9 +197,8 @@ def drift(rounds: Sequence[Sequence[Sequence[Block]]]) -> Interval:
             for page in (page for block in blocks for page in block.pages):
                 read.setdefault((page.page_id, side), []).append((number, page.seconds))
     changes: dict[str, list[float]] = {}
-    for (page_id, _), [(early, early_s), *_, (late, late_s)] in (
-        (key, times) for key, times in read.items() if len(times) > 1
-    ):
+    for (page_id, _), times in read.items():
+        (early, early_s), (late, late_s) = times[0], times[-1]
         if 2 * (late - early) >= len(rounds) and min(late_s, early_s) > 0:
             changes.setdefault(page_id, []).append(math.log(late_s / early_s))
     return stats.mean_interval(list(map(fmean, changes.values())), _DRIFT_ALPHA) if changes else UNKNOWN_DRIFT

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -186,8 +186,9 @@ def load(path: str | Path, machine: Machine | None = None) -> Iterator[Reader]:
         if knob.stage == "decode" and settings[knob.name] != knob.default
     ]:
         warnings.warn(f"{path} was measured on pages decoded with {', '.join(decoding)}", stacklevel=3)
-    try:
-        with engine.open(settings, config.device, StageTimer()) as reader:
-            yield reader
-    except UnsupportedError as error:
-        raise UserError(f"{path} cannot be opened here: {error}") from error
+    with ExitStack() as stack:
+        try:
+            reader = stack.enter_context(engine.open(settings, config.device, StageTimer()))
+        except UnsupportedError as error:
+            raise UserError(f"{path} cannot be opened here: {error}") from error
+        yield reader

@@ -36,6 +36,7 @@ def doctor_self_test(
         "slowdown_pct": SLOWDOWN_PCT,
         "unchanged": {"comparisons": len(unchanged), "false_verdicts": found.false_verdicts},
         "slowed": {"comparisons": len(slowed), "caught": found.caught, "missed": found.missed},
+        "ended_by": found.ended_by or None,
         "inconclusive": (unchanged + slowed).count(Outcome.INCONCLUSIVE),
         "verdict_s": {"p50": median_s, "p95": p95_s},
         "comparisons": [asdict(canary) for canary in found.canaries],

@@ -215,6 +215,31 @@ def plan_confirmation(
     return max(possible, key=merit, default=None)
 
 
+def plan_affordable(
+    left_s: float,
+    baseline_s: tuple[float, float],
+    finalists_s: Sequence[tuple[float, float]],
+    block: int,
+    pages: int,
+    *,
+    log_gain: float,
+    noise_sd: float,
+) -> tuple[list[int], ConfirmPlan | None]:
+    """Which finalists are proven, by their places, and how; arguments and None as in `plan_confirmation`.
+
+    What starts too slowly must not keep the others from their proof.
+    """
+    kept = list(range(len(finalists_s)))
+    while True:
+        sides_s = [finalists_s[place] for place in kept]
+        scheme = plan_confirmation(
+            left_s, baseline_s, sides_s, block, pages, log_gain=log_gain, noise_sd=noise_sd
+        )
+        if scheme or len(kept) == 1:
+            return kept, scheme
+        kept.remove(max(kept, key=lambda place: finalists_s[place]))
+
+
 def pages_that_fit(round_s: float, cold_s: float, page_s: float, most: int) -> int:
     """Pages of a round that may take `round_s` seconds, at most `most`; `page_s` is that of all sides together.
 

@@ -353,21 +353,16 @@ class Tuner:
         # One full call of every replica will do where time is short; with more pages a block holds two.
         block = -(-block_pages([base, *(j.trial.variant for j in chosen)]) // 2)
         pages = self._split.confirm
-        while True:
-            scheme = plan.plan_confirmation(
-                self._left_s() - plan.REPORT_S,
-                _start_and_page_s(baseline),
-                costs,
-                min(block, len(pages)),
-                len(pages),
-                log_gain=max(0.0, *(j.log_speedup for j in chosen)),
-                noise_sd=reckoned_sd(record.noise),
-            )
-            if scheme or len(chosen) == 1:
-                break
-            # What starts too slowly must not keep the others from their proof.
-            slowest = costs.index(max(costs))
-            del chosen[slowest], costs[slowest]
+        places, scheme = plan.plan_affordable(
+            self._left_s() - plan.REPORT_S,
+            _start_and_page_s(baseline),
+            costs,
+            min(block, len(pages)),
+            len(pages),
+            log_gain=max(0.0, *(j.log_speedup for j in chosen)),
+            noise_sd=reckoned_sd(record.noise),
+        )
+        chosen = [chosen[place] for place in places]
         if scheme is None:
             if record.best is None:  # else it was proven before the run was taken up again
                 record.warn(Caution.UNCONFIRMED)

@@ -1,7 +1,7 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.interface import Line, Setting
-from harness import objectives
+from harness import comparing, objectives
 from harness.comparing import Deck, affordable_pages, compare, drift, hand_size, has_drifted
 from harness.machine import Caution, detect
-from harness.measure import Bench, Limits, block_pages, measure, truth_caution, warmup_pages
+from harness.measure import Bench, Limits, block_pages, hang_limits, measure, truth_caution, warmup_pages
 from harness.space import Space
 from harness.values import (
     Block,
@@ -165,6 +165,24 @@ def test_the_baselines_reading_stands_in_for_sets_without_text_only(tmp_path: Pa
     assert mixed.with_references([read]).references == (replace(first, set="scans", text="as read"), *others)
     assert truth_caution(mixed.references) is Caution.PART_GROUND_TRUTH
     assert truth_caution(others) is None
+
+
+def test_no_round_waits_much_longer_for_a_page_than_the_slowest_so_far_took(
+    scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Limits] = []
+
+    def slow(_bench: Bench, _sides: object, pages: Sequence[int], *rest: object) -> Round:
+        given.append(next(each for each in rest if isinstance(each, Limits)))
+        records = tuple(PageRecord(f"p{page}", (), 30.0, {}) for page in pages)
+        block = Block(records, 30.0 * len(pages))
+        return Round(((block,), (block,)), (70.0, 70.0), (0.0,))
+
+    monkeypatch.setattr(comparing, "interleaved_round", slow)
+    side = variant()
+    list(comparing.rounds_until(bench(tmp_path), (side, side), lambda _: True, budget_s=40.0, rounds=2))
+    # The first round knows no page: it has three budgets. Then two of the slowest pages so far are no hang.
+    assert given == [Limits(math.inf, page_s=120.0), hang_limits(70.0, 60.0)]
 
 
 def test_a_side_that_fails_is_named(scripted: str, tmp_path: Path) -> None:

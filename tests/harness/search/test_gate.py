@@ -85,6 +85,25 @@ def test_a_gain_on_one_set_does_not_hide_what_is_lost_on_another() -> None:
     assert better.feasible
 
 
+def test_the_excess_of_cer_is_a_bound_where_every_page_was_read_and_else_an_estimate() -> None:
+    baseline = measurement(1.0)
+    texts = [TEXT if number % 2 else "#" * 3 + TEXT[3:] for number in range(8)]
+    records = tuple(PageRecord(f"p{i}", (Line(text),), 0.1, {}) for i, text in enumerate(texts))
+    read = scores(Measurement(1.0, (Block(records, 0.8),), ()))
+    trial = TrialResult(1, Variant("x", "cpu", {}), "search", 0.0, 1.0, measurement(0.1))
+
+    def of(pages: int) -> Judgement:
+        return gate.judge(trial, baseline, Constraints(), read[:pages], scores(baseline))
+
+    whole, half = of(8), of(4)
+    assert whole.cer_increase is not None
+    assert half.cer_increase is not None
+    assert half.cer_increase.value == pytest.approx(whole.cer_increase.value)
+    assert (whole.share_read, half.share_read) == (1.0, 0.5)
+    assert whole.cer_excess == pytest.approx(whole.cer_increase.high - 0.002)
+    assert half.cer_excess == pytest.approx(half.cer_increase.value - 0.002)
+
+
 def test_a_failure_is_the_worst_and_violates() -> None:
     verdict = judged(Failure(FailureKind.CRASH, "open", "died"))
     assert (verdict.log_speedup, verdict.feasible, verdict.likely) == (gate.WORST, False, False)

@@ -130,6 +130,22 @@ def test_the_expected_half_width_is_that_of_students_interval(
     assert scheme.half_width(0.06) == pytest.approx((high - low) / 2)
 
 
+def test_a_finalist_that_starts_too_slowly_does_not_keep_the_others_from_their_proof() -> None:
+    quick, slow = (2.0, 0.2), (80.0, 0.2)
+    assert plan.plan_confirmation(60.0, quick, [slow, quick, quick], 4, 8, **SURE) is None
+    places, scheme = plan.plan_affordable(60.0, quick, [slow, quick, quick], 4, 8, **SURE)
+    assert places == [1, 2]
+    assert scheme == plan.plan_confirmation(60.0, quick, [quick, quick], 4, 8, **SURE)
+    assert scheme is not None
+
+
+def test_no_proof_is_planned_where_none_of_the_finalists_fits() -> None:
+    quick, slow = (2.0, 0.2), (80.0, 0.2)
+    places, scheme = plan.plan_affordable(60.0, quick, [slow, slow], 4, 8, **SURE)
+    assert len(places) == 1
+    assert scheme is None
+
+
 def test_few_pages_keep_back_no_more_than_their_longest_confirmation_takes() -> None:
     costs = (2.0, 0.2)
     kept_s = plan.confirmation_s(7200, costs, 6)
