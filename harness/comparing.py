@@ -37,9 +37,9 @@ _FIRST_BLOCKS = 4
 _FIRST_BLOCK_BUDGETS = 3.0
 """Times the budget that a block of the first round may take: what takes longer is a hang and no slow engine."""
 _SHORTEST_HANG_S = 60.0
-_READING = 4.0
-"""Times its starts that a round reads, where there are pages for it. With 1.5 s a start rounds of 4, 12 and 24 pages
-differ by 12, 6 and 2 % for nothing, and take 6, 11 and 17 s."""
+_BLOCKS = 6
+"""Of a round, where there are pages for them. Its value is their median: on two shared cores that of 3, 6 and 12
+blocks differs by 5, 3 and 3 % for nothing, in rounds of 4.5, 6.7 and 10.9 s."""
 _HARDER_PAGES = 2.0
 """Times the slowest page so far that pages to come may take without being late."""
 _DRIFT, _DRIFT_ALPHA = 0.03, 0.01
@@ -110,15 +110,16 @@ def rounds_until(
 ) -> Iterator[Round]:
     """Interleaved rounds of two sides until `settled` by their log-ratios, or until no other fits the budget.
 
-    At least `rounds` rounds, which read every page once, and pages again where starts would take most of the time.
-    Where the budget, in seconds, is too short for that, rounds are made smaller: few pages in many rounds say more of
-    speed than many pages in few. Raises SideFailedError.
+    At least `rounds` rounds, which read every page once, and have blocks enough for a median. Where the budget, in
+    seconds, is too short for that, rounds are made smaller: they are what an interval is made of. Raises
+    SideFailedError.
     """
     clock = Deadline(budget_s)
     total, size = len(bench.pages), block_pages(sides)
     deck = Deck(total, bench.seed)
-    count = min(hand_size(total, size, rounds), _FIRST_BLOCKS * size)
-    most = hand_size(max(1, total - count), size, max(1, rounds - 1))
+    least = min(_BLOCKS * size, hand_size(total, size, 1))
+    count = min(max(least, hand_size(total, size, rounds)), _FIRST_BLOCKS * size)
+    most = max(least, hand_size(max(1, total - count), size, max(1, rounds - 1)))
     first_block_s = max(_SHORTEST_HANG_S, _FIRST_BLOCK_BUDGETS * budget_s)
     limits = Limits(math.inf, page_s=min(SLOWEST_PAGE_S, first_block_s / size))
     slowest_s = 0.0
@@ -133,32 +134,17 @@ def rounds_until(
         limits = hang_limits(max(result.cold_start_s), _HARDER_PAGES * slowest_s)
         if settled(log_ratios) and len(log_ratios) >= rounds:
             return
-        costs = _start_and_page_s(result, took_s)
-        wanted = min(hand_size(total, size, 1), max(most, reading_pages(costs, size)))
-        count = min(wanted, affordable_pages(costs, clock.left(), max(1, rounds - len(log_ratios)), size))
+        left = max(1, rounds - len(log_ratios))
+        count = min(most, affordable_pages(result, took_s, clock.left(), left, size))
 
 
-def _start_and_page_s(last: Round, took_s: float) -> tuple[float, float]:
-    """What the starts of both sides took of a round, and what a page takes on both, in seconds."""
-    page_s = sum(b.wall_s for side in last.blocks for b in side) / sum(len(b.pages) for b in last.blocks[0])
-    return took_s - page_s * sum(len(b.pages) for b in last.blocks[0]), page_s
-
-
-def reading_pages(costs: tuple[float, float], block: int) -> int:
-    """Pages, in whole blocks of `block`, that take as many times longer than the starts as is worth it.
-
-    `costs` are the seconds of the starts and of a page, both sides together.
-    """
-    start_s, page_s = costs
-    return math.ceil(_READING * start_s / page_s / block) * block
-
-
-def affordable_pages(costs: tuple[float, float], left_s: float, rounds: int, block: int) -> int:
+def affordable_pages(last: Round, took_s: float, left_s: float, rounds: int, block: int) -> int:
     """Pages of the next round, whole blocks of `block`, so that `rounds` of them fit `left_s`, in seconds.
 
-    `costs` as in `reading_pages`. At least a block where that much fits, else 0.
+    Judged by the `last` round, which took `took_s`, starts included. At least a block where that much fits, else 0.
     """
-    start_s, page_s = costs
+    page_s = sum(b.wall_s for side in last.blocks for b in side) / sum(len(b.pages) for b in last.blocks[0])
+    start_s = took_s - page_s * sum(len(b.pages) for b in last.blocks[0])
     if start_s + block * page_s > left_s / _MARGIN:
         return 0
     return max(1, int((left_s / _MARGIN / rounds - start_s) / page_s / block)) * block

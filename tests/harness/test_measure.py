@@ -56,14 +56,24 @@ def test_the_first_rounds_read_every_page(count: int, replicas: int, call: int, 
     assert max(readings.values()) - min(readings.values()) <= 1 + block_pages(sides) // count
 
 
-@given(st.integers(1, 8), st.floats(0.01, 20), st.floats(0, 30), st.floats(0, 600), st.integers(1, 8))
+@given(
+    st.integers(1, 8),
+    st.integers(1, 6),
+    st.floats(0.01, 10),
+    st.floats(0, 30),
+    st.floats(0, 600),
+    st.integers(1, 8),
+)
 def test_rounds_are_planned_to_fit_the_time_that_is_left(
-    block: int, page_s: float, start_s: float, left_s: float, rounds: int
+    block: int, blocks: int, page_s: float, start_s: float, left_s: float, rounds: int
 ) -> None:
-    def cost_s(pages: int) -> float:
-        return start_s + page_s * pages
+    read = Block(tuple(PageRecord(f"p{i}", (), page_s, {}) for i in range(block)), block * page_s)
+    last = Round(((read,) * blocks, (read,) * blocks), (1.0, 1.0), (0.0,))
 
-    planned = affordable_pages((start_s, page_s), left_s, rounds, block)
+    def cost_s(pages: int) -> float:
+        return start_s + 2 * page_s * pages
+
+    planned = affordable_pages(last, cost_s(block * blocks), left_s, rounds, block)
     assert planned % block == 0
     if planned:
         assert cost_s(planned) <= left_s + 1e-6
@@ -173,6 +183,27 @@ def test_no_round_waits_much_longer_for_a_page_than_the_slowest_so_far_took(
     list(comparing.rounds_until(bench(tmp_path), (side, side), lambda _: True, budget_s=40.0, rounds=2))
     # The first round knows no page: it has three budgets. Then two of the slowest pages so far are no hang.
     assert given == [Limits(math.inf, page_s=120.0), hang_limits(70.0, 60.0)]
+
+
+@pytest.mark.parametrize(("pages", "hands"), [(10, [4, 6, 6]), (5, [4, 5, 5])])
+def test_a_round_has_blocks_enough_for_a_median(
+    scripted: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pages: int,
+    hands: list[int],
+) -> None:
+    drawn: list[int] = []
+
+    def counted(_bench: Bench, _sides: object, hand: Sequence[int], *_: object) -> Round:
+        drawn.append(len(hand))
+        block = Block(tuple(PageRecord(f"p{page}", (), 0.1, {}) for page in hand), 0.1 * len(hand))
+        return Round(((block,), (block,)), (0.1, 0.1), (0.0,))
+
+    monkeypatch.setattr(comparing, "interleaved_round", counted)
+    sides = (variant(), variant())
+    list(comparing.rounds_until(bench(tmp_path, pages), sides, lambda _: True, budget_s=600.0, rounds=3))
+    assert drawn == hands
 
 
 def test_a_side_that_fails_is_named(scripted: str, tmp_path: Path) -> None:
