@@ -76,13 +76,16 @@ class Judgement:
 
 def judge(
     trial: TrialResult,
-    baseline: Measurement,
+    totals: Mapping[str, float],
     constraints: Constraints,
     scores: Sequence[PageScore],
     baseline_scores: Sequence[PageScore],
     objective: Objective = THROUGHPUT,
 ) -> Judgement:
-    """Judge a trial by `scores` of all pages that are known to be read so; `baseline_scores` hold at least those."""
+    """Judge a trial by `scores` of all pages that are known to be read so; `baseline_scores` hold at least those.
+
+    `totals` are what the baseline takes of each page, by the objective.
+    """
     if isinstance(trial.outcome, Failure):
         return Judgement(trial, WORST, None, {"failed": 1.0}, likely=False)
     read = {score.page_id for score in scores}
@@ -102,10 +105,9 @@ def judge(
         excess = max(increase.high if share_read == 1 else increase.value, worst) - bound
     errors = {score.page_id: score.characters.errors for score in same}
     more_edits = {score.page_id: score.characters.errors - errors[score.page_id] for score in scores}
-    log_speedup = _log_speedup(trial.outcome, baseline, objective)
     return Judgement(
         trial,
-        log_speedup,
+        log_gain(trial.outcome, totals, objective),
         increase,
         violations,
         likely,
@@ -125,20 +127,13 @@ def together(judgements: Sequence[Judgement]) -> Judgement:
     return replace(fullest, log_speedup=mean, trials=len(judgements))
 
 
-def _log_speedup(measurement: Measurement, baseline: Measurement, objective: Objective) -> float:
-    shares = page_totals(baseline, objective)
-    same = sum(shares[page.page_id] for page in measurement.pages)
+def log_gain(measurement: Measurement, totals: Mapping[str, float], objective: Objective) -> float:
+    """The log of the gain over what has these `totals` by page, by the objective; WORST where it cannot be told."""
+    same = sum(totals[page.page_id] for page in measurement.pages)
     total = objective.total(measurement.blocks)
     # A counter of energy may stand still, or not be readable.
     told = all(0 < each < math.inf for each in (same, total))
     return max(WORST, math.log(same / total)) if told else WORST
-
-
-def page_totals(baseline: Measurement, objective: Objective) -> dict[str, float]:
-    """The objective's total over the baseline, shared out among its pages by their time."""
-    spent = {page.page_id: page.seconds for page in baseline.pages}
-    scale = objective.total(baseline.blocks) / sum(spent.values())
-    return {page: scale * seconds for page, seconds in spent.items()}
 
 
 def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:

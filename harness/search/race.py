@@ -18,8 +18,8 @@ class Race:
     """One trial against the incumbent, block by block."""
 
     objective: Objective
-    shares: Mapping[str, float]
-    """The objective's total over the baseline, by page."""
+    totals: Mapping[str, float]
+    """The objective's total over the baseline, by page, spread as the incumbent's."""
     gain: float
     """Of the incumbent over the baseline; 1 where none is sure to be accurate enough."""
     sure: bool
@@ -34,7 +34,7 @@ class Race:
         """Why to give up after these blocks, None to go on."""
         if not (self.sure or self.must_be_faster):
             return None
-        expected = sum(self.shares[page.page_id] for block in blocks for page in block.pages) / self.gain
+        expected = sum(self.totals[page.page_id] for block in blocks for page in block.pages) / self.gain
         ratio = self.objective.total(blocks) / expected
         deviations = (_SLOWER_AT_ONCE if len(blocks) == 1 else _SLOWER) if self.sure else 0.0
         limit = math.exp(deviations * self.sd)

@@ -15,8 +15,9 @@ from harness.measure import Bench, truth_caution
 from harness.outcome import comparison_of_best, is_unequal
 from harness.search import gate
 from harness.search.confirm import best_of
-from harness.search.gate import Judgement
+from harness.search.gate import WORST, Judgement
 from harness.search.noise import Noise
+from harness.search.yardstick import Pass, page_shares, usual_shares
 from harness.store import RunFolder
 from harness.values import (
     Block,
@@ -71,6 +72,7 @@ class Record:
         self._scores: dict[int, list[PageScore]] = {}
         self._texts: dict[frozenset[tuple[str, Setting]], list[PageScore]] = {}
         self._judged: dict[str, list[Judgement]] = {}
+        self._passes: list[Pass] = []
         self._next = 0
 
     def study(self) -> Study:
@@ -122,6 +124,7 @@ class Record:
         if doubt := truth_caution(self._header.references):
             self.warn(doubt)
         self.learn_references(self.measured_baseline.pages)
+        self._passes = [Pass(0.0, page_shares(self.measured_baseline, self.objective))]
         for known in self.trials:
             if known.phase != "confirm" or self.refutes(known):
                 self.judge(known)
@@ -171,7 +174,7 @@ class Record:
         """
         judgement = gate.judge(
             trial,
-            self.measured_baseline,
+            self._totals_beside(trial.outcome),
             self._header.constraints,
             self._read(trial),
             self._scored(self.baseline),
@@ -182,6 +185,24 @@ class Record:
         alike = self._judged.setdefault(trial.variant.id, [])
         alike.append(judgement)
         return gate.together(alike)
+
+    def totals(self, log_gain: float) -> dict[str, float]:
+        """The baseline's total of the objective by page, spread as variants that gain `log_gain` spread theirs."""
+        total = self.objective.total(self.measured_baseline.blocks)
+        return {page: total * share for page, share in usual_shares(self._passes, log_gain).items()}
+
+    def _totals_beside(self, outcome: Measurement | Failure) -> dict[str, float]:
+        """What a trial is compared with; one that read every page is a yardstick for others."""
+        totals = self.totals(0.0)
+        if isinstance(outcome, Failure):
+            return totals
+        log_gain = gate.log_gain(outcome, totals, self.objective)
+        read = {page.page_id for page in outcome.pages}
+        if read != totals.keys():
+            return self.totals(log_gain)
+        if log_gain > WORST:
+            self._passes.append(Pass(log_gain, page_shares(outcome, self.objective)))
+        return totals
 
     def knows_text_of(self, variant: Variant) -> bool:
         """Whether some trial has shown how it reads every page of the search: only its speed is to be measured."""

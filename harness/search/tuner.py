@@ -296,7 +296,7 @@ class Tuner:
         gain = math.exp(leader.log_speedup) if leader and sure else 1.0
         race = Race(
             objective,
-            gate.page_totals(baseline, objective),
+            self._record.totals(math.log(gain)),
             gain,
             sure,
             reckoned_sd(self._record.noise),

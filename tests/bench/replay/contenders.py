@@ -13,12 +13,14 @@ from optuna.samplers import TPESampler
 from engines.interface import Choice, Setting
 from harness.experiments import Experiment
 from harness.measure import Bench, Limits
+from harness.objectives import THROUGHPUT
 from harness.outcome import comparison_of_best
 from harness.search import gate, memory
 from harness.search.gate import Judgement
 from harness.search.tuner import Task, Tuner
+from harness.search.yardstick import page_totals
 from harness.store import RunFolder
-from harness.values import Comparison, Constraints, Failure, Measurement, Study, TrialResult, Variant
+from harness.values import Comparison, Constraints, Failure, Study, TrialResult, Variant
 from tests.bench.replay.replayer import Replay
 from tests.bench.replay.table import Table
 
@@ -119,7 +121,8 @@ class _Plain:
         self.lab = Replay(table, seed)
         self.bench = Bench(self.lab.pages, self.lab.references, folder, table.head.machine, seed)
         self.judged: dict[str, Judgement] = {}
-        self.baseline: Measurement | None = None
+        self._totals: dict[str, float] = {}
+        """Of the baseline, which is measured first, by page."""
 
     @property
     def left(self) -> bool:
@@ -135,14 +138,14 @@ class _Plain:
     def _measure(self, variant: Variant) -> None:
         limits = Limits(self.budget_s - self.lab.now_s())
         outcome, note = self.lab.measure(self.bench, variant, [range(len(self.lab.pages))], limits)
-        if self.baseline is None:
+        if not self._totals:
             if isinstance(outcome, Failure):
                 raise _OverError
-            self.baseline = outcome
+            self._totals = page_totals(outcome, THROUGHPUT)
             self._scores = self.bench.score(outcome.pages)
         scores = [] if isinstance(outcome, Failure) else self.bench.score(outcome.pages)
         trial = TrialResult(len(self.judged), variant, "search", 0.0, 0.0, outcome, note)
-        self.judged[variant.id] = gate.judge(trial, self.baseline, CONSTRAINTS, scores, self._scores)
+        self.judged[variant.id] = gate.judge(trial, self._totals, CONSTRAINTS, scores, self._scores)
 
     def result(self) -> Result:
         fitting = [j for j in self.judged.values() if j.likely]

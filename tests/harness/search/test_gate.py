@@ -8,6 +8,7 @@ from harness.accuracy.scores import PageScore, score_page
 from harness.objectives import ENERGY, LATENCY, THROUGHPUT, Objective, cost
 from harness.search import gate
 from harness.search.gate import Judgement
+from harness.search.yardstick import page_totals
 from harness.values import (
     Block,
     Constraints,
@@ -42,7 +43,9 @@ def judged(
     baseline = measurement(1.0)
     trial = TrialResult(1, Variant(name, "cpu", {}), "search", 0.0, 1.0, outcome)
     read = scores(outcome) if isinstance(outcome, Measurement) else []
-    return gate.judge(trial, baseline, constraints or Constraints(), read, scores(baseline))
+    return gate.judge(
+        trial, page_totals(baseline, THROUGHPUT), constraints or Constraints(), read, scores(baseline)
+    )
 
 
 def test_speed_is_that_over_the_baseline_on_the_same_pages() -> None:
@@ -73,15 +76,21 @@ def test_a_gain_on_one_set_does_not_hide_what_is_lost_on_another() -> None:
         ]
 
     trial = TrialResult(1, Variant("x", "cpu", {}), "search", 0.0, 1.0, measurement(0.1))
-    mixed = gate.judge(trial, measurement(1.0), Constraints(), scored(0, 20), scored(50, 5))
+    mixed = gate.judge(
+        trial, page_totals(measurement(1.0), THROUGHPUT), Constraints(), scored(0, 20), scored(50, 5)
+    )
     assert mixed.cer_increase is not None
     assert mixed.cer_increase.high < 0
     assert not mixed.feasible
     assert not mixed.likely
-    doubtful = gate.judge(trial, measurement(1.0), Constraints(), scored(0, 5)[:5], scored(50, 3))
+    doubtful = gate.judge(
+        trial, page_totals(measurement(1.0), THROUGHPUT), Constraints(), scored(0, 5)[:5], scored(50, 3)
+    )
     assert not doubtful.feasible
     assert doubtful.likely  # of that set it has read one page
-    better = gate.judge(trial, measurement(1.0), Constraints(), scored(0, 5), scored(50, 5))
+    better = gate.judge(
+        trial, page_totals(measurement(1.0), THROUGHPUT), Constraints(), scored(0, 5), scored(50, 5)
+    )
     assert better.feasible
 
 
@@ -93,7 +102,9 @@ def test_the_excess_of_cer_is_a_bound_where_every_page_was_read_and_else_an_esti
     trial = TrialResult(1, Variant("x", "cpu", {}), "search", 0.0, 1.0, measurement(0.1))
 
     def of(pages: int) -> Judgement:
-        return gate.judge(trial, baseline, Constraints(), read[:pages], scores(baseline))
+        return gate.judge(
+            trial, page_totals(baseline, THROUGHPUT), Constraints(), read[:pages], scores(baseline)
+        )
 
     whole, half = of(8), of(4)
     assert whole.cer_increase is not None
@@ -151,7 +162,9 @@ def test_the_gain_is_that_of_the_objective() -> None:
     result = TrialResult(1, Variant("x", "cpu", {}), "search", 0.0, 1.0, trial)
 
     def gain(objective: Objective) -> float:
-        found = gate.judge(result, base, Constraints(), scores(trial), scores(base), objective)
+        found = gate.judge(
+            result, page_totals(base, objective), Constraints(), scores(trial), scores(base), objective
+        )
         return math.exp(found.log_speedup)
 
     assert gain(THROUGHPUT) == pytest.approx(8 / 4)

@@ -1,7 +1,10 @@
 """What is known of how variants read, on the scripted engine's space."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from engines.interface import Line
 from harness.search.record import Record
@@ -55,6 +58,35 @@ def test_accuracy_is_kept_by_the_settings_that_it_depends_on(scripted: str, tmp_
     assert record.reads_worse(bad[:1]) is None
     assert record.reads_worse(bad) == "dropped after 16 pages: reads worse for sure"
     assert record.reads_worse([block(4), block(12, first=4)]) is None
+
+
+def test_the_first_pages_of_a_trial_are_judged_by_those_of_others_as_fast(
+    scripted: str, tmp_path: Path
+) -> None:
+    work = task(tmp_path, FAST)
+    folder = RunFolder.create(tmp_path / "run")
+    record = Record(work.header, work.pages, folder, MACHINE, lambda: 0.0, [])
+
+    def trial(page_ms: int, *blocks: tuple[int, float]) -> TrialResult:
+        """Blocks are so many pages, and seconds a page."""
+        read, pages = [], iter(work.header.references)
+        for count, page_s in blocks:
+            records = tuple(PageRecord(next(pages).page_id, (), page_s, {}) for _ in range(count))
+            read.append(Block(records, count * page_s))
+        variant = work.space.suggested({"page_ms": page_ms})
+        return TrialResult(record.new_number(), variant, "search", 0.0, 1.0, Measurement(1.0, tuple(read)))
+
+    record.set_baseline(trial(80, (16, 1.0)))
+    alone = record.judge(trial(40, (4, 0.2)))
+    assert alone.log_speedup == pytest.approx(math.log(1.0 / 0.2))
+    # A variant that is slow on its first pages tells what those of its like are worth.
+    whole = record.judge(trial(20, (4, 0.2), (12, 0.1)))
+    assert whole.log_speedup == pytest.approx(math.log(16 / 2.0))
+    part = record.judge(trial(10, (4, 0.2)))
+    assert part.log_speedup == pytest.approx(whole.log_speedup)
+    first = [reference.page_id for reference in work.header.references[:4]]
+    totals = record.totals(whole.log_speedup)
+    assert sum(totals[page] for page in first) == pytest.approx(16 * 0.8 / 2.0)
 
 
 def test_a_proven_winner_that_misses_a_bound_of_now_is_one_no_more(scripted: str, tmp_path: Path) -> None:
