@@ -38,6 +38,8 @@ _PROMISING = 0.005
 """Expected gain of the log of the speed that a step must promise: a smaller one drowns in noise."""
 _WORTH_REPEATING = 0.001
 """Expected gain of the log of the speed that measuring once more must promise."""
+_SAFE = 0.95
+"""Chance that unseen pages prove a variant, with which no slower one is tried for want of it."""
 _RIVALS = 5
 """Of the fastest that meet the constraints: those that may be measured again."""
 _STARTUP_TRIALS = 6
@@ -106,6 +108,8 @@ class Proposals:
         self._told: dict[str, tuple[float, Mapping[str, float]]] = {}
         self._trials: dict[str, ranking.Told] = {}
         self._shares: dict[str, dict[str, float]] = {}
+        self._safe: set[str] = set()
+        """Ids of the variants that other pages will hardly refuse."""
         self._own: set[str] = set()
         self.asked: set[str] = set()
         """Ids of the variants that this process is at."""
@@ -128,8 +132,11 @@ class Proposals:
         busy = self._learn() | self.asked
         while self._starts:
             variant = self._starts.pop(0)
-            late = ranking.takes_too_long(variant.settings, self._trials.values())
-            if variant.id not in self._told and variant.id not in busy and not late:
+            if (
+                variant.id not in self._told
+                and variant.id not in busy
+                and self._is_worth_a_start(variant, incumbent)
+            ):
                 return self._placed(variant, "start")
         if better := self._better_elsewhere():
             return self._placed(better, "shared")
@@ -151,6 +158,19 @@ class Proposals:
                 self._tag(trial, variant)
                 return Proposal(variant, trial, "sampler")
         return None
+
+    def _is_worth_a_start(self, variant: Variant, incumbent: Variant | None) -> bool:
+        """Not what takes too long; nor what is careful and slow, beside an incumbent that needs no such fallback."""
+        told = tuple(self._trials.values())
+        if ranking.takes_too_long(variant.settings, told):
+            return False
+        if incumbent is None or incumbent.id not in self._safe:
+            return True
+        shares = self._shares.get(incumbent.id, {})
+        promise = ranking.worth(
+            self._knobs, incumbent.settings, variant.settings, told, shares, noise_sd=self._noise_sd
+        )
+        return promise >= _PROMISING
 
     def _known_way(self, incumbent: Variant, busy: set[str]) -> Proposal | None:
         """A step from the incumbent, or a rival of the best once more where that promises more; None for neither."""
@@ -318,6 +338,10 @@ class Proposals:
             likely=judgement.likely,
         )
         self._shares[trial.variant.id] = ranking.stage_shares(trial.outcome)
+        if judgement.feasible and judgement.promise >= _SAFE * judgement.log_speedup:
+            self._safe.add(trial.variant.id)
+        else:
+            self._safe.discard(trial.variant.id)
 
 
 def _restricted(knob: Knob, experiment: Experiment) -> Knob:

@@ -121,7 +121,6 @@ def steps(
         for value in knob.domain.values
         if value != incumbent[knob.name]
     ]
-    seen = _evidence(incumbent, told)
     found: list[Step] = []
     best: Settings = {}
     for _ in range(_MOST_CHANGES):
@@ -130,14 +129,29 @@ def steps(
             break
         points = [resolved({**incumbent, **changes}) for changes in wider]
         gains = _gains(knobs, incumbent, points, told, shares, noise_sd)
-        chances = _reads_well(knobs, incumbent, points, told)
+        chances = _chances(knobs, incumbent, wider, points, told)
         rated = [
-            Step(changes, gain * reads * _chance(knobs, changes, incumbent, seen))
-            for changes, gain, reads in zip(wider, gains, chances, strict=True)
+            Step(changes, gain * chance) for changes, gain, chance in zip(wider, gains, chances, strict=True)
         ]
         found += rated
         best = max(rated, key=lambda step: step.gain).changes
     return sorted(found, key=lambda step: -step.gain)
+
+
+def worth(
+    knobs: Sequence[Knob],
+    incumbent: Settings,
+    point: Settings,
+    told: Sequence[Told],
+    shares: Mapping[str, float],
+    *,
+    noise_sd: float = UNKNOWN.sd,
+) -> float:
+    """What any other settings promise, as the gain of a step; arguments as in `steps`."""
+    changes = {name: value for name, value in point.items() if name in incumbent and incumbent[name] != value}
+    (gain,) = _gains(knobs, incumbent, [point], told, shares, noise_sd)
+    (chance,) = _chances(knobs, incumbent, [changes], [point], told)
+    return gain * chance
 
 
 def repeats(
@@ -192,12 +206,25 @@ def _gains(
     ]
 
 
-def _chance(
-    knobs: Sequence[Knob], changes: Settings, incumbent: Settings, seen: Sequence[_Evidence]
-) -> float:
-    """The chance that the incumbent with these changes works."""
+def _chances(
+    knobs: Sequence[Knob],
+    incumbent: Settings,
+    changes: Sequence[Settings],
+    offered: Sequence[Settings],
+    told: Sequence[Told],
+) -> list[float]:
+    """The chance that the incumbent with each of these changes works and reads well; they make the offered points."""
     by_name = {knob.name: knob for knob in knobs}
-    return math.prod(_admissible(by_name[name], value, incumbent, seen) for name, value in changes.items())
+    seen = _evidence(incumbent, told)
+    return [
+        reads
+        * math.prod(
+            _admissible(by_name[name], value, incumbent, seen)
+            for name, value in change.items()
+            if name in by_name
+        )
+        for change, reads in zip(changes, _reads_well(knobs, incumbent, offered, told), strict=True)
+    ]
 
 
 def _reads_well(

@@ -68,6 +68,21 @@ def test_starts_come_first_and_in_order(tmp_path: Path) -> None:
     assert [j.trial.variant for j in found] == [SPACE.suggested(s) for s in start]
 
 
+@pytest.mark.parametrize(("excess", "origin"), [(-0.001, "neighbour"), (0.001, "start")])
+def test_a_slow_start_is_left_out_beside_a_fast_one_that_is_safe(
+    tmp_path: Path, excess: float, origin: str
+) -> None:
+    fast = SPACE.suggested({"model": "tiny", "runtime": "vino", "batch": 2, "streams": 2})
+    source = proposals(tmp_path, Experiment(start=[{"model": "small", "runtime": "onnx", "batch": 8}]))
+    slow = ({"batch": 16}, {"batch": 4}, {"batch": 16, "runtime": "vino"}, {"batch": 8, "runtime": "vino"})
+    for number, settings in enumerate(slow):
+        source.recall(judgement(SPACE.suggested(settings), number))
+    source.recall(replace(judgement(fast, 9), violations={"cer": excess}))
+    proposal = source.ask(fast)
+    assert proposal is not None
+    assert proposal.origin == origin
+
+
 def test_a_start_with_what_has_taken_too_long_is_left_out(tmp_path: Path) -> None:
     start: list[dict[str, Setting]] = [
         {"runtime": "vino", "batch": 2},
