@@ -74,7 +74,12 @@ def test_a_slow_start_is_left_out_beside_a_fast_one_that_is_safe(
 ) -> None:
     fast = SPACE.suggested({"model": "tiny", "runtime": "vino", "batch": 2, "streams": 2})
     source = proposals(tmp_path, Experiment(start=[{"model": "small", "runtime": "onnx", "batch": 8}]))
-    slow = ({"batch": 16}, {"batch": 4}, {"batch": 16, "runtime": "vino"}, {"batch": 8, "runtime": "vino"})
+    slow: list[dict[str, Setting]] = [
+        {"batch": 16},
+        {"batch": 4},
+        {"batch": 16, "runtime": "vino"},
+        {"batch": 8, "runtime": "vino"},
+    ]
     for number, settings in enumerate(slow):
         source.recall(judgement(SPACE.suggested(settings), number))
     source.recall(replace(judgement(fast, 9), violations={"cer": excess}))
