@@ -166,6 +166,11 @@ class Proposals:
             return False
         if incumbent is None or incumbent.id not in self._safe:
             return True
+        apart = {
+            name for name, value in variant.settings.items() if incumbent.settings.get(name, value) != value
+        }
+        if apart - {knob.name for knob in self._knobs}:
+            return True  # what is not searched is not rated either
         shares = self._shares.get(incumbent.id, {})
         promise = ranking.worth(
             self._knobs, incumbent.settings, variant.settings, told, shares, noise_sd=self._noise_sd
@@ -338,7 +343,11 @@ class Proposals:
             likely=judgement.likely,
         )
         self._shares[trial.variant.id] = ranking.stage_shares(trial.outcome)
-        if judgement.feasible and judgement.promise >= _SAFE * judgement.log_speedup:
+        if (
+            judgement.feasible
+            and judgement.promise > 0
+            and judgement.promise >= _SAFE * judgement.log_speedup
+        ):
             self._safe.add(trial.variant.id)
         else:
             self._safe.discard(trial.variant.id)

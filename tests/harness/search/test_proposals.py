@@ -88,6 +88,18 @@ def test_a_slow_start_is_left_out_beside_a_fast_one_that_is_safe(
     assert proposal.origin == origin
 
 
+def test_a_start_with_what_is_not_searched_is_tried_in_any_case(tmp_path: Path) -> None:
+    fast = SPACE.suggested({"model": "tiny", "runtime": "vino", "batch": 2, "streams": 2})
+    start: dict[str, Setting] = {"model": "small", "runtime": "vino", "batch": 8, "streams": 2}
+    searched: dict[str, list[Setting]] = {"runtime": ["onnx", "vino"], "batch": [2, 8, 16]}
+    source = proposals(tmp_path, Experiment(search=searched, start=[start]))
+    source.recall(judgement(SPACE.variant({}), 0))
+    source.recall(judgement(fast, 9))
+    proposal = source.ask(fast)
+    assert proposal is not None
+    assert proposal.origin == "start"
+
+
 def test_a_start_with_what_has_taken_too_long_is_left_out(tmp_path: Path) -> None:
     start: list[dict[str, Setting]] = [
         {"runtime": "vino", "batch": 2},
