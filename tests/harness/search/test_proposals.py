@@ -90,10 +90,13 @@ def test_a_slow_start_is_left_out_beside_a_fast_one_that_is_safe(
 
 def test_a_start_with_what_is_not_searched_is_tried_in_any_case(tmp_path: Path) -> None:
     fast = SPACE.suggested({"model": "tiny", "runtime": "vino", "batch": 2, "streams": 2})
-    start: dict[str, Setting] = {"model": "small", "runtime": "vino", "batch": 8, "streams": 2}
-    searched: dict[str, list[Setting]] = {"runtime": ["onnx", "vino"], "batch": [2, 8, 16]}
-    source = proposals(tmp_path, Experiment(search=searched, start=[start]))
-    source.recall(judgement(SPACE.variant({}), 0))
+    searched: dict[str, list[Setting]] = {"runtime": ["onnx", "vino"], "batch": [1, 2, 4, 8, 16]}
+    source = proposals(
+        tmp_path, Experiment(search=searched, start=[{"model": "small", "runtime": "onnx", "batch": 8}])
+    )
+    slow: list[dict[str, Setting]] = [{"batch": 16}, {"batch": 4}, {"batch": 2}]
+    for number, settings in enumerate(slow):
+        source.recall(judgement(SPACE.suggested(settings), number))
     source.recall(judgement(fast, 9))
     proposal = source.ask(fast)
     assert proposal is not None
