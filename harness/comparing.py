@@ -111,8 +111,7 @@ def rounds_until(
     """Interleaved rounds of two sides until `settled` by their log-ratios, or until no other fits the budget.
 
     At least `rounds` rounds, which read every page once, and have blocks enough for a median. Where the budget, in
-    seconds, is too short for that, rounds are made smaller: they are what an interval is made of. Raises
-    SideFailedError.
+    seconds, is too short for that, rounds are made smaller: an interval needs several. Raises SideFailedError.
     """
     clock = Deadline(budget_s)
     total, size = len(bench.pages), block_pages(sides)

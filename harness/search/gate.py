@@ -12,6 +12,8 @@ from harness.objectives import THROUGHPUT, Objective
 from harness.values import Constraints, Failure, Interval, Measurement, TrialResult
 
 _NORMAL = NormalDist()
+_SAFE = 0.95
+"""Chance that unseen pages prove a variant, with which nothing slower is tried for want of it."""
 _TRIFLE = 0.25
 """Share of the greatest promise, below which a gain is not worth a proof."""
 WORST = -10.0
@@ -63,6 +65,11 @@ class Judgement:
             return self.log_speedup if missed <= 0 else 0.0
         sd = (self.cer_increase.high - self.cer_increase.low) / (2 * _NORMAL.inv_cdf(0.975))
         return self.log_speedup * _NORMAL.cdf(-missed / (math.sqrt(2) * sd))
+
+    @property
+    def safe(self) -> bool:
+        """Whether it is faster than the baseline, meets every constraint, and unseen pages will hardly refuse it."""
+        return self.feasible and self.promise >= _SAFE * self.log_speedup > 0
 
     def shares_the_fate_of(self, other: "Judgement") -> bool:
         """Whether both differ from the baseline's text on the same pages by about as much.

@@ -3,7 +3,7 @@
 import math
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import stats
@@ -216,25 +216,16 @@ def plan_confirmation(
 
 
 def plan_affordable(
-    left_s: float,
-    baseline_s: tuple[float, float],
     finalists_s: Sequence[tuple[float, float]],
-    block: int,
-    pages: int,
-    *,
-    log_gain: float,
-    noise_sd: float,
+    plan: Callable[[Sequence[tuple[float, float]]], ConfirmPlan | None],
 ) -> tuple[list[int], ConfirmPlan | None]:
-    """Which finalists are proven, by their places, and how; arguments and None as in `plan_confirmation`.
+    """Which finalists are proven, by their places, and how, where `plan` gives the plan for some of them.
 
     What starts too slowly must not keep the others from their proof.
     """
     kept = list(range(len(finalists_s)))
     while True:
-        sides_s = [finalists_s[place] for place in kept]
-        scheme = plan_confirmation(
-            left_s, baseline_s, sides_s, block, pages, log_gain=log_gain, noise_sd=noise_sd
-        )
+        scheme = plan([finalists_s[place] for place in kept])
         if scheme or len(kept) == 1:
             return kept, scheme
         kept.remove(max(kept, key=lambda place: finalists_s[place]))

@@ -38,8 +38,6 @@ _PROMISING = 0.005
 """Expected gain of the log of the speed that a step must promise: a smaller one drowns in noise."""
 _WORTH_REPEATING = 0.001
 """Expected gain of the log of the speed that measuring once more must promise."""
-_SAFE = 0.95
-"""Chance that unseen pages prove a variant, with which no slower one is tried for want of it."""
 _RIVALS = 5
 """Of the fastest that meet the constraints: those that may be measured again."""
 _STARTUP_TRIALS = 6
@@ -109,7 +107,7 @@ class Proposals:
         self._trials: dict[str, ranking.Told] = {}
         self._shares: dict[str, dict[str, float]] = {}
         self._safe: set[str] = set()
-        """Ids of the variants that other pages will hardly refuse."""
+        """Ids of the variants whose judgement is."""
         self._own: set[str] = set()
         self.asked: set[str] = set()
         """Ids of the variants that this process is at."""
@@ -343,11 +341,7 @@ class Proposals:
             likely=judgement.likely,
         )
         self._shares[trial.variant.id] = ranking.stage_shares(trial.outcome)
-        if (
-            judgement.feasible
-            and judgement.promise > 0
-            and judgement.promise >= _SAFE * judgement.log_speedup
-        ):
+        if judgement.safe:
             self._safe.add(trial.variant.id)
         else:
             self._safe.discard(trial.variant.id)

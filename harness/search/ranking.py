@@ -148,7 +148,8 @@ def worth(
     noise_sd: float = UNKNOWN.sd,
 ) -> float:
     """What any other settings promise, as the gain of a step; arguments as in `steps`."""
-    changes = {name: value for name, value in point.items() if name in incumbent and incumbent[name] != value}
+    places = ((knob.name, point.get(knob.name)) for knob in knobs if knob.name in incumbent)
+    changes = {name: value for name, value in places if value is not None and value != incumbent[name]}
     (gain,) = _gains(knobs, incumbent, [point], told, shares, noise_sd)
     (chance,) = _chances(knobs, incumbent, [changes], [point], told)
     return gain * chance
@@ -218,11 +219,7 @@ def _chances(
     seen = _evidence(incumbent, told)
     return [
         reads
-        * math.prod(
-            _admissible(by_name[name], value, incumbent, seen)
-            for name, value in change.items()
-            if name in by_name
-        )
+        * math.prod(_admissible(by_name[name], value, incumbent, seen) for name, value in change.items())
         for change, reads in zip(changes, _reads_well(knobs, incumbent, offered, told), strict=True)
     ]
 

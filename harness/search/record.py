@@ -1,5 +1,6 @@
 """What a run knows so far. Every trial is on the disk before the next begins."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from harness.measure import Bench, truth_caution
 from harness.outcome import comparison_of_best, is_unequal
 from harness.search import gate
 from harness.search.confirm import best_of
-from harness.search.gate import WORST, Judgement
-from harness.search.noise import Noise
+from harness.search.gate import Judgement
+from harness.search.noise import Noise, reckoned_sd
+from harness.search.race import Race
 from harness.search.yardstick import Pass, page_shares, usual_shares
 from harness.store import RunFolder
 from harness.values import (
@@ -73,6 +75,7 @@ class Record:
         self._texts: dict[frozenset[tuple[str, Setting]], list[PageScore]] = {}
         self._judged: dict[str, list[Judgement]] = {}
         self._passes: list[Pass] = []
+        """What others are measured by: the baseline first."""
         self._next = 0
 
     def study(self) -> Study:
@@ -182,27 +185,40 @@ class Record:
         )
         if trial.ran_out_of_time:
             return judgement
+        outcome = trial.outcome
+        if trial is not self.baseline and isinstance(outcome, Measurement) and self._is_whole(outcome):
+            self._passes.append(Pass(judgement.log_speedup, page_shares(outcome, self.objective)))
         alike = self._judged.setdefault(trial.variant.id, [])
         alike.append(judgement)
         return gate.together(alike)
 
-    def totals(self, log_gain: float) -> dict[str, float]:
+    def race(self, leader: Judgement | None) -> Race:
+        """Of a trial against the leader, where it is sure to meet the constraints, else against the baseline."""
+        rival = leader.log_speedup if leader and leader.feasible else 0.0
+        return Race(
+            self.objective,
+            self._totals(rival),
+            math.exp(rival),
+            leader is not None and leader.feasible,
+            reckoned_sd(self.noise),
+            self.must_be_faster,
+        )
+
+    def _totals(self, log_gain: float) -> dict[str, float]:
         """The baseline's total of the objective by page, spread as variants that gain `log_gain` spread theirs."""
         total = self.objective.total(self.measured_baseline.blocks)
         return {page: total * share for page, share in usual_shares(self._passes, log_gain).items()}
 
     def _totals_beside(self, outcome: Measurement | Failure) -> dict[str, float]:
-        """What a trial is compared with; one that read every page is a yardstick for others."""
-        totals = self.totals(0.0)
-        if isinstance(outcome, Failure):
+        """What a trial is compared with."""
+        totals = self._totals(0.0)
+        if isinstance(outcome, Failure) or self._is_whole(outcome):
             return totals
-        log_gain = gate.log_gain(outcome, totals, self.objective)
-        read = {page.page_id for page in outcome.pages}
-        if read != totals.keys():
-            return self.totals(log_gain)
-        if log_gain > WORST:
-            self._passes.append(Pass(log_gain, page_shares(outcome, self.objective)))
-        return totals
+        return self._totals(gate.log_gain(outcome, totals, self.objective))
+
+    def _is_whole(self, outcome: Measurement) -> bool:
+        """Whether it read every page of the search."""
+        return {page.page_id for page in outcome.pages} == self._passes[0].shares.keys()
 
     def knows_text_of(self, variant: Variant) -> bool:
         """Whether some trial has shown how it reads every page of the search: only its speed is to be measured."""

@@ -29,7 +29,6 @@ from harness.search.lab import Lab, ThisMachine
 from harness.search.lanes import Job, Lanes
 from harness.search.noise import noise_key, reckoned_sd
 from harness.search.proposals import Proposal, Proposals
-from harness.search.race import Race
 from harness.search.record import Record
 from harness.search.shared import Company, SharedStudy
 from harness.space import Space
@@ -292,18 +291,11 @@ class Tuner:
         variant = proposal.variant
         baseline, objective = self._record.measured_baseline, self._record.objective
         index = self._record.index
-        sure = leader is not None and leader.feasible
-        gain = math.exp(leader.log_speedup) if leader and sure else 1.0
-        race = Race(
-            objective,
-            self._record.totals(math.log(gain)),
-            gain,
-            sure,
-            reckoned_sd(self._record.noise),
-            self._record.must_be_faster,
-        )
+        race = self._record.race(leader)
         # Only the objective of time makes a hang of what takes longer than the best.
-        slowest_s = max(page.seconds for page in baseline.pages) / (gain if objective is THROUGHPUT else 1.0)
+        slowest_s = max(page.seconds for page in baseline.pages) / (
+            race.gain if objective is THROUGHPUT else 1.0
+        )
         starts_s = [baseline.cold_start_s, *(known.cold_start_s for known in self._record.measured(variant))]
         blocks = plan.blocks_of([index[page.page_id] for page in baseline.pages], self._first_pages(variant))
         return self._job(
@@ -354,13 +346,16 @@ class Tuner:
         block = -(-block_pages([base, *(j.trial.variant for j in chosen)]) // 2)
         pages = self._split.confirm
         places, scheme = plan.plan_affordable(
-            self._left_s() - plan.REPORT_S,
-            _start_and_page_s(baseline),
             costs,
-            min(block, len(pages)),
-            len(pages),
-            log_gain=max(0.0, *(j.log_speedup for j in chosen)),
-            noise_sd=reckoned_sd(record.noise),
+            lambda sides_s: plan.plan_confirmation(
+                self._left_s() - plan.REPORT_S,
+                _start_and_page_s(baseline),
+                sides_s,
+                min(block, len(pages)),
+                len(pages),
+                log_gain=max(0.0, *(j.log_speedup for j in chosen)),
+                noise_sd=reckoned_sd(record.noise),
+            ),
         )
         chosen = [chosen[place] for place in places]
         if scheme is None:

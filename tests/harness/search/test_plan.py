@@ -133,7 +133,9 @@ def test_the_expected_half_width_is_that_of_students_interval(
 def test_a_finalist_that_starts_too_slowly_does_not_keep_the_others_from_their_proof() -> None:
     quick, slow = (2.0, 0.2), (80.0, 0.2)
     assert plan.plan_confirmation(60.0, quick, [slow, quick, quick], 4, 8, **SURE) is None
-    places, scheme = plan.plan_affordable(60.0, quick, [slow, quick, quick], 4, 8, **SURE)
+    places, scheme = plan.plan_affordable(
+        [slow, quick, quick], lambda sides_s: plan.plan_confirmation(60.0, quick, sides_s, 4, 8, **SURE)
+    )
     assert places == [1, 2]
     assert scheme == plan.plan_confirmation(60.0, quick, [quick, quick], 4, 8, **SURE)
     assert scheme is not None
@@ -141,7 +143,9 @@ def test_a_finalist_that_starts_too_slowly_does_not_keep_the_others_from_their_p
 
 def test_no_proof_is_planned_where_none_of_the_finalists_fits() -> None:
     quick, slow = (2.0, 0.2), (80.0, 0.2)
-    places, scheme = plan.plan_affordable(60.0, quick, [slow, slow], 4, 8, **SURE)
+    places, scheme = plan.plan_affordable(
+        [slow, slow], lambda sides_s: plan.plan_confirmation(60.0, quick, sides_s, 4, 8, **SURE)
+    )
     assert len(places) == 1
     assert scheme is None
 
