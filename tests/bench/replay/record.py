@@ -12,8 +12,8 @@ A variant that needs several times the time of the fastest so far for its first 
 there, marked with the reason, and not measured again in later rounds, no more than one that timed out. The table
 keeps what was measured of it.
 
-The variants near the optimum then get more rounds: the fastest of many near equals, by two rounds each, would be the
-luckiest, and no search could be held to it.
+The variants near the optimum then get more rounds, fewer of them the more is known: the fastest of many near equals,
+by a round or two each, would be the luckiest, and no search could be held to it.
 """
 
 import argparse
@@ -44,12 +44,12 @@ from harness.search.plan import split_pages
 from harness.space import Space, load_engine
 from harness.store import write_atomic
 from harness.values import Block, Failure, FailureKind, PageRecord, ReferencePage, Variant
-from tests.bench.replay.compare import fits
+from tests.bench.replay.compare import NEAR, fits
 from tests.bench.replay.contenders import CONSTRAINTS
 from tests.bench.replay.table import Head, Reading, Row, Table, TablePage, write_table
 
-_TOP = 0.1
-"""How far below the optimum a variant may be by its first rounds and get more."""
+_LUCK = 0.08
+"""Two standard deviations of a pass, as a share: how much further below the optimum one may seem."""
 _FIRST_PAGES = 4
 """Read before a variant is judged hopeless: as many as a search reads before it drops one."""
 
@@ -108,22 +108,22 @@ class Recording:
 
     def missing(self) -> list[tuple[int, Variant]]:
         """Rounds still to be measured, in their order; those of the top once all others are known."""
-        every = self._missing(self.variants(), range(self.rounds))
-        return every or self._missing(self._top(), range(self.rounds, self.top_rounds))
+        every = [each for number in range(self.rounds) for each in self._missing(number, self.variants())]
+        tops = (self._missing(number, self._top(number)) for number in range(self.rounds, self.top_rounds))
+        return every or next(filter(None, tops), [])
 
-    def _missing(self, variants: Sequence[Variant], rounds: Sequence[int]) -> list[tuple[int, Variant]]:
-        found = []
-        for number in rounds:
-            order = [variants[0], *random.Random(number).sample(variants[1:], len(variants) - 1)]
-            found += [(number, variant) for variant in order if not self.settled(number, variant)]
-        return found
+    def _missing(self, number: int, variants: Sequence[Variant]) -> list[tuple[int, Variant]]:
+        order = [variants[0], *random.Random(number).sample(variants[1:], len(variants) - 1)]
+        return [(number, variant) for variant in order if not self.settled(number, variant)]
 
-    def _top(self) -> list[Variant]:
-        """The baseline, and all that reads well enough and by its first rounds is near the fastest that does."""
-        table = self.table(self.rounds)
+    def _top(self, rounds: int) -> list[Variant]:
+        """The baseline, and all that reads well enough and may be near the fastest that does by so many rounds."""
+        table = self.table(rounds)
         speeds = {table.variant(row): table.speed(row) for row in table.rows if fits(table, row)}
-        near = [variant for variant, speed in speeds.items() if speed >= (1 - _TOP) * max(speeds.values())]
-        return list(dict.fromkeys((table.baseline, *near)))
+        # Rows with fewer rounds were out of it before.
+        known = {variant: speeds[variant] for variant in speeds if self.path(rounds - 1, variant).exists()}
+        least = (1 - NEAR - _LUCK / math.sqrt(rounds)) * max(known.values(), default=0.0)
+        return list(dict.fromkeys((table.baseline, *(v for v, speed in known.items() if speed >= least))))
 
     def settled(self, number: int, variant: Variant) -> bool:
         """Whether this round of it is kept, or an earlier one showed that it need not be measured."""
@@ -244,7 +244,12 @@ def prepare(path: Path, data: Sequence[str], folder: Path) -> Recording:
     )
     folder.mkdir(parents=True, exist_ok=True)
     mark = json.dumps(
-        [given.model_dump(), fingerprint(machine, versions), [page.id for page in pages]], sort_keys=True
+        [
+            given.model_dump(exclude={"rounds", "top_rounds"}),
+            fingerprint(machine, versions),
+            [page.id for page in pages],
+        ],
+        sort_keys=True,
     )
     if not (folder / "of.json").exists():
         write_atomic(folder / "of.json", mark)

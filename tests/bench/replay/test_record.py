@@ -9,6 +9,7 @@ import scipy.stats
 import yaml
 
 from engines import registry
+from engines.interface import Setting
 from harness.values import FailureKind
 from tests.bench.replay import record
 from tests.bench.replay.table import read_table
@@ -99,9 +100,36 @@ def test_the_variants_near_the_optimum_and_the_baseline_get_more_rounds(
     space["baseline"] = {"page_ms": 200}
     path.write_text(yaml.safe_dump(space))
     assert record.main([*recorded, "-o", str(tmp_path / "table")]) == 0
-    table = read_table(tmp_path / "table")
-    rounds = {(row.settings["page_ms"], row.settings["garbled_pct"]): len(row.rounds) for row in table.rows}
-    assert rounds == {(200, 0): 3, (5, 0): 3, (200, 10): 1, (5, 10): 1}
+    assert _rounds(tmp_path / "table") == {(200, 0): 3, (5, 0): 3, (200, 10): 1, (5, 10): 1}
+    path.write_text(yaml.safe_dump(space | {"top_rounds": 4}))
+    assert record.main([*recorded, "-o", str(tmp_path / "table")]) == 0
+    assert _rounds(tmp_path / "table") == {(200, 0): 4, (5, 0): 4, (200, 10): 1, (5, 10): 1}
+
+
+def _rounds(path: Path) -> dict[tuple[Setting, Setting], int]:
+    """By the time of a page and the share that is garbled."""
+    return {
+        (row.settings["page_ms"], row.settings["garbled_pct"]): len(row.rounds)
+        for row in read_table(path).rows
+    }
+
+
+def test_what_is_known_to_be_out_of_it_gets_no_further_rounds(
+    recorded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "small.yaml"
+    space = yaml.safe_load(path.read_text())
+    space |= {"top_rounds": 3, "grid": {"page_ms": [50, 55]}, "baseline": {"page_ms": 50}}
+    path.write_text(yaml.safe_dump(space))
+    monkeypatch.setattr(record, "_LUCK", 0.5)
+    recording = record.prepare(path, recorded[2:3], tmp_path / "work")
+    both = recording.variants()
+    for number in range(2):
+        assert recording.missing()[0][0] == number
+        for variant in both:
+            recording.record(number, variant)
+    monkeypatch.setattr(record, "_LUCK", 0.0)
+    assert recording.missing() == [(2, both[0])]
 
 
 def test_the_estimate_is_the_t_interval_of_the_mean_without_the_baseline() -> None:
@@ -118,7 +146,7 @@ def test_a_folder_of_another_recording_is_refused(
 ) -> None:
     assert record.main([*recorded, "--sample", "1"]) == 0
     path = tmp_path / "small.yaml"
-    path.write_text(path.read_text().replace("rounds: 1", "rounds: 2"))
+    path.write_text(path.read_text().replace("unseen_pages: 4", "unseen_pages: 5"))
     assert record.main(recorded) == 2
     assert "choose another --work" in capsys.readouterr().err
 
