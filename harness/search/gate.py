@@ -42,6 +42,8 @@ class Judgement:
     page was read, else by its best estimate; None for a failure, and where no page has text to be read."""
     share_read: float = 1.0
     """Of the pages that the baseline read."""
+    cer_by_set: Mapping[str, float] = field(default_factory=dict)
+    """By how much more CER each data set is read, where there are several with text to be read."""
 
     @property
     def feasible(self) -> bool:
@@ -103,8 +105,9 @@ def judge(
     violations = violations_of(trial.outcome, constraints)
     likely = all(violation <= 0 for violation in violations.values())
     share_read, excess = len(same) / max(1, len(baseline_scores)), None
+    sets = cer_increase_by_set(same, scores)
     if increase is not None:
-        bound, sets = constraints.max_cer_increase, cer_increase_by_set(same, scores)
+        bound = constraints.max_cer_increase
         # A set has few pages: to be sure it must look well, to be likely it must not be harmed.
         worst = max((each.value for each in sets.values()), default=-math.inf)
         violations["cer"] = max(increase.high, worst) - bound
@@ -121,6 +124,7 @@ def judge(
         more_edits,
         cer_excess=excess,
         share_read=share_read,
+        cer_by_set={name: each.value for name, each in sets.items()},
     )
 
 

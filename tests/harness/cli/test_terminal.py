@@ -3,7 +3,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.cli.terminal import say
+from harness.cli.terminal import Display, say
+from harness.search.gate import Judgement
 from harness.store import RunFolder
 from harness.values import Constraints, Interval, Study
 from reports import render
@@ -36,3 +37,24 @@ def test_a_fast_finalist_that_was_refused_for_one_set_is_named_with_what_to_do(t
     assert "reads [slips] worse: CER +2.00 points (+1.00 to +3.00, at most +0.20 is allowed)" in said
     assert "--max-cer-increase" in said
     assert "More pages may prove it" not in said
+
+
+def test_a_fast_trial_that_harms_a_set_says_which(tmp_path: Path) -> None:
+    run = finished(FAST)
+    trial = run.trials[-1]
+    gained = Judgement(
+        trial,
+        2.0,
+        Interval(-0.02, -0.03, -0.01),
+        {"cer": 0.01},
+        likely=False,
+        cer_by_set={"books": -0.05, "[slips]": 0.012},
+    )
+    console = Console(record=True, width=1000, file=(tmp_path / "screen").open("w", encoding="utf-8"))
+    with console.file:
+        display = Display(console, 60.0, 0.0, trial.variant)
+        display.judged(gained, None)
+        display.judged(replace(gained, violations={"cer": -0.001}), None)
+        said = console.export_text()
+    assert said.count("CER -2.00 points ([slips] +1.20)") == 1
+    assert said.count("CER -2.00 points") == 2

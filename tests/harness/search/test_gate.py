@@ -83,6 +83,7 @@ def test_a_gain_on_one_set_does_not_hide_what_is_lost_on_another() -> None:
     assert mixed.cer_increase.high < 0
     assert not mixed.feasible
     assert not mixed.likely
+    assert mixed.cer_by_set["books"] < 0 < mixed.cer_by_set["slips"]
     doubtful = gate.judge(
         trial, page_totals(measurement(1.0), THROUGHPUT), Constraints(), scored(0, 5)[:5], scored(50, 3)
     )
