@@ -15,6 +15,7 @@ from harness.measure import (
     Limits,
     SideFailedError,
     block_pages,
+    cut,
     hang_limits,
     interleaved_round,
 )
@@ -64,6 +65,22 @@ class Deck:
         return hand
 
 
+def whole_hand(pages: int, block: int, seed: int, number: int) -> list[int]:
+    """Every page once, for round `number`: blocks of at least `block` that hold the same pages in every round.
+
+    They come in another order each time, as far as they are equally long, and so do their pages.
+    """
+    draw = random.Random(f"{seed}/{number}/whole")
+    places = cut(random.Random(f"{seed}/blocks").sample(range(pages), pages), block)
+    left = draw.sample(places, len(places))
+    hand: list[int] = []
+    for place in places:
+        chosen = next(each for each in left if len(each) == len(place))
+        left.remove(chosen)
+        hand += draw.sample(chosen, len(chosen))
+    return hand
+
+
 def hand_size(pages: int, block: int, rounds: int) -> int:
     """Pages a round, whole blocks of `block`, so that `rounds` rounds read every page."""
     return max(1, math.ceil(pages / rounds / block)) * block
@@ -80,18 +97,19 @@ def compare(
 ) -> Comparison:
     """A and B on the same pages until the verdict is clear or the budget, in seconds, is spent.
 
-    Every page is read at least once unless the budget ends first; the accuracy is that of those pages.
+    Every page is read at least once unless the budget ends first; the accuracy is that of those pages. Each round
+    reads them all where there is time for it: pages differ in what B gains on them.
     """
     results: list[Round] = []
 
-    def settled(log_ratios: Sequence[float]) -> bool:
-        interval = stats.speedup(log_ratios, sequential=True)
-        progress(len(log_ratios), interval)
+    def settled(read: Sequence[Round]) -> bool:
+        interval = stats.speedup(log_ratios(bench, read, 1), sequential=True)
+        progress(len(read), interval)
         return stats.verdict(interval) is not Verdict.INCONCLUSIVE
 
     failure = None
     try:
-        for result in rounds_until(bench, (a, b), settled, budget_s=budget_s, rounds=rounds):
+        for result in rounds_until(bench, (a, b), settled, budget_s=budget_s, rounds=rounds, whole=True):
             results.append(result)
     except SideFailedError as failed:
         side = "AB"[failed.side]
@@ -102,16 +120,18 @@ def compare(
 def rounds_until(
     bench: Bench,
     sides: tuple[Variant, Variant],
-    settled: Callable[[Sequence[float]], bool],
+    settled: Callable[[Sequence[Round]], bool],
     *,
     budget_s: float,
     rounds: int = ROUNDS,
     interpreters: Sequence[Path | None] = (),
+    whole: bool = False,
 ) -> Iterator[Round]:
-    """Interleaved rounds of two sides until `settled` by their log-ratios, or until no other fits the budget.
+    """Interleaved rounds of two sides until `settled` by those so far, or until no other fits the budget.
 
-    At least `rounds` rounds, which read every page once, and have blocks enough for a median. Where the budget, in
-    seconds, is too short for that, rounds are made smaller: an interval needs several. Raises SideFailedError.
+    At least `rounds` rounds, which read every page once, and have blocks enough for a median. If `whole`, each but
+    the first reads all pages, in the same blocks, where twice as many such rounds fit. Where the budget, in seconds,
+    is too short, rounds are made smaller: an interval needs several. Raises SideFailedError.
     """
     clock = Deadline(budget_s)
     total, size = len(bench.pages), block_pages(sides)
@@ -122,18 +142,25 @@ def rounds_until(
     first_block_s = max(_SHORTEST_HANG_S, _FIRST_BLOCK_BUDGETS * budget_s)
     limits = Limits(math.inf, page_s=min(SLOWEST_PAGE_S, first_block_s / size))
     slowest_s = 0.0
-    log_ratios: list[float] = []
+    read: list[Round] = []
     while count:
         began_s = clock.spent()
-        result = interleaved_round(bench, sides, deck.draw(count), len(log_ratios), interpreters, limits)
+        is_whole = whole and read and count == total
+        hand = whole_hand(total, size, bench.seed, len(read)) if is_whole else deck.draw(count)
+        result = interleaved_round(bench, sides, hand, len(read), interpreters, limits)
         took_s = clock.spent() - began_s
         yield result
-        log_ratios.append(result.log_ratios[0])
+        read.append(result)
         slowest_s = max(slowest_s, *(b.wall_s / len(b.pages) for side in result.blocks for b in side))
         limits = hang_limits(max(result.cold_start_s), _HARDER_PAGES * slowest_s)
-        if settled(log_ratios) and len(log_ratios) >= rounds:
+        if settled(read) and len(read) >= rounds:
             return
-        left = max(1, rounds - len(log_ratios))
+        if len(read) == 1:
+            whole = (
+                whole and affordable_pages(result, took_s, clock.left(), 2 * rounds, size) >= total >= size
+            )
+            most = total if whole else most
+        left = max(1, rounds - len(read))
         count = min(most, affordable_pages(result, took_s, clock.left(), left, size))
 
 
@@ -161,8 +188,8 @@ def comparison(
     failure: str | None = None,
 ) -> Comparison:
     """What the rounds say of side `side` (B) against side 0 (A); `sequential` and `alpha` as in `stats.speedup`."""
-    log_ratios = tuple(result.log_ratios[side - 1] for result in rounds)
-    interval = stats.speedup(log_ratios, sequential=sequential, alpha=alpha)
+    values = log_ratios(bench, rounds, side)
+    interval = stats.speedup(values, sequential=sequential, alpha=alpha)
     read = [readings(rounds, which) for which in (0, side)]
     scores_a, scores_b = map(bench.with_references(read[0]).score, read)
     unknown = Interval(math.nan, math.nan, math.nan)
@@ -170,7 +197,7 @@ def comparison(
     return Comparison(
         a=a,
         b=b,
-        log_ratios=log_ratios,
+        log_ratios=values,
         speedup=interval,
         verdict=stats.verdict(interval),
         cer_a=cer_interval(scores_a) if scored else unknown,
@@ -181,6 +208,31 @@ def comparison(
         cer_increase_by_set=cer_increase_by_set(scores_a, scores_b),
         drift=drift([(result.blocks[0], result.blocks[side]) for result in rounds]),
     )
+
+
+def log_ratios(bench: Bench, rounds: Sequence[Round], side: int) -> tuple[float, ...]:
+    """What side `side` gains over side 0 in each round, of the objective.
+
+    Of the totals, and by the rounds that read all the same blocks, where there are enough of them. Else it is the
+    gain of a typical block: blocks differ in it, and the totals of other pages each time would differ by their pages.
+    """
+    totals = [
+        {
+            frozenset(page.page_id for page in a.pages): (
+                bench.objective.total([a]),
+                bench.objective.total([b]),
+            )
+            for a, b in zip(result.blocks[0], result.blocks[side], strict=True)
+        }
+        for result in rounds
+    ]
+    pages = [frozenset[str]().union(*blocks) for blocks in totals]
+    every = frozenset[str]().union(*pages)
+    whole = [blocks for blocks, read in zip(totals, pages, strict=True) if read == every]
+    if len(whole) < stats.MIN_ROUNDS or any(blocks.keys() != whole[0].keys() for blocks in whole):
+        return tuple(result.log_ratios[side - 1] for result in rounds)
+    first, second = ([[blocks[block][of] for block in whole[0]] for blocks in whole] for of in (0, 1))
+    return tuple(stats.round_totals(first, second))
 
 
 def readings(rounds: Sequence[Round], side: int) -> list[PageRecord]:

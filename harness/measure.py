@@ -223,6 +223,13 @@ _UNTOLD = Failure(
 )
 
 
+def cut(pages: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Blocks of at least `size` pages where there are so many, as even as can be."""
+    count = max(1, len(pages) // size)
+    edges = [round(i * len(pages) / count) for i in range(count + 1)]
+    return [pages[start:end] for start, end in pairwise(edges)]
+
+
 class SideFailedError(Exception):
     """One side of a comparison could not be measured."""
 
@@ -272,10 +279,7 @@ def interleaved_round(
                 sessions[side].start(warmup_pages(bench.pages), clock.left(limits.start_s))
             except TrialFailedError as failed:
                 raise SideFailedError(side, failed.failure) from failed
-        count = max(1, len(pages) // size)
-        edges = [round(i * len(pages) / count) for i in range(count + 1)]
-        for start, end in pairwise(edges):
-            block = pages[start:end]
+        for block in cut(pages, size):
             for side in draw.sample(sides, len(sides)):
                 try:
                     deadline_s = clock.left(limits.page_s * len(block))

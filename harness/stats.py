@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, median, stdev
 
+import numpy as np
+
 from harness.values import Interval, Verdict
 
 ALPHA = 0.05
@@ -11,6 +13,9 @@ SAME_WITHIN = math.log(1.03)
 """Two variants whose whole interval lies within 3 % are the same for every practical purpose."""
 MIN_ROUNDS = 3
 _PRIOR_PRECISION = 0.1
+_MOST_DEVIATIONS = 2.0
+_SD_PER_MAD = 1.4826
+"""Standard deviation of a normal variate over its median absolute deviation."""
 
 
 def confidence_sequence(values: Sequence[float], alpha: float = ALPHA) -> Interval:
@@ -62,6 +67,26 @@ def verdict(interval: Interval) -> Verdict:
 def round_value(log_ratios: Sequence[float]) -> float:
     """One round's value: the median over its blocks, which one disturbed block cannot move."""
     return median(log_ratios)
+
+
+def round_totals(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> list[float]:
+    """Each round's log(total of the first side / total of the second), which a disturbed block can hardly move.
+
+    Both hold a row a round with the totals of the same blocks, all above 0. Blocks differ in their ratio, and a long
+    one counts for more: the median of their ratios is another figure than the ratio of the totals. So each block is
+    held against its own median over the rounds, what the round as a whole gained taken out, and what strays by more
+    than two standard deviations counts as two (Huber's score, one step from the medians).
+    """
+    ratios = np.log(np.array(first) / np.array(second))
+    usual = np.median(ratios, axis=0)
+    gained = np.median(ratios - usual, axis=1, keepdims=True)
+    strayed = ratios - usual - gained
+    most = _MOST_DEVIATIONS * _SD_PER_MAD * np.median(np.abs(strayed))
+    costs = np.median(np.array(first), axis=0) * np.exp([np.zeros_like(usual), -usual])
+    shares = costs / costs.sum(axis=1, keepdims=True)
+    total = math.log(costs[0].sum() / costs[1].sum())
+    values = total + gained[:, 0] + np.clip(strayed, -most, most) @ shares.mean(axis=0)
+    return [float(value) for value in values]
 
 
 def percentile_pages(p: float) -> int:

@@ -229,7 +229,7 @@ class Comparison:
     a: Variant
     b: Variant
     log_ratios: tuple[float, ...]
-    """One a round: the median over blocks of log(total of A / total of B) of the objective; above 0, B is better."""
+    """One a round that counts: log(total of A / total of B) of the objective; above 0, B is better."""
     speedup: Interval
     """How much better B is by the objective; by default the throughput of B over that of A."""
     verdict: Verdict

@@ -57,8 +57,9 @@ def gate(
     began = time.perf_counter()
     rounds: list[Round] = []
 
-    def settled(log_ratios: Sequence[float]) -> bool:
-        progress(len(log_ratios))
+    def settled(read: Sequence[Round]) -> bool:
+        progress(len(read))
+        log_ratios = [result.log_ratios[0] for result in read]
         return speed_outcome(log_ratios, tolerances.max_slowdown) is not Outcome.INCONCLUSIVE
 
     side, failure = None, None

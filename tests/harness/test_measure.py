@@ -11,9 +11,18 @@ from hypothesis import strategies as st
 
 from engines.interface import Line, Setting
 from harness import comparing, objectives
-from harness.comparing import Deck, affordable_pages, compare, drift, hand_size, has_drifted
+from harness.comparing import (
+    Deck,
+    affordable_pages,
+    compare,
+    drift,
+    hand_size,
+    has_drifted,
+    log_ratios,
+    whole_hand,
+)
 from harness.machine import Caution, detect
-from harness.measure import Bench, Limits, block_pages, hang_limits, measure, truth_caution, warmup_pages
+from harness.measure import Bench, Limits, block_pages, cut, hang_limits, measure, truth_caution, warmup_pages
 from harness.space import Space
 from harness.values import (
     Block,
@@ -54,6 +63,17 @@ def test_the_first_rounds_read_every_page(count: int, replicas: int, call: int, 
     assert all(len(hand) % block_pages(sides) == 0 for hand in hands)
     readings = Counter(index for hand in hands for index in hand)
     assert max(readings.values()) - min(readings.values()) <= 1 + block_pages(sides) // count
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 9))
+def test_whole_rounds_read_every_page_once_in_the_same_blocks_in_another_order(
+    pages: int, size: int, seed: int
+) -> None:
+    hands = [whole_hand(pages, size, seed, number) for number in range(3)]
+    assert all(sorted(hand) == list(range(pages)) for hand in hands)
+    assert len({frozenset(map(frozenset, cut(hand, size))) for hand in hands}) == 1
+    if pages > 8:
+        assert len(set(map(tuple, hands))) == 3
 
 
 @given(
@@ -204,6 +224,50 @@ def test_a_round_has_blocks_enough_for_a_median(
     sides = (variant(), variant())
     list(comparing.rounds_until(bench(tmp_path, pages), sides, lambda _: True, budget_s=600.0, rounds=3))
     assert drawn == hands
+
+
+@pytest.mark.parametrize(("budget_s", "hands"), [(600.0, [4, 30, 30, 30, 30]), (60.0, [4, 7, 7, 7, 7])])
+def test_rounds_are_whole_where_there_is_time_for_twice_as_many(
+    scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget_s: float, hands: list[int]
+) -> None:
+    drawn: list[int] = []
+    now_s = 0.0
+
+    def clocked(_bench: Bench, _sides: object, hand: Sequence[int], *_: object) -> Round:
+        nonlocal now_s
+        drawn.append(len(hand))
+        now_s += 1.2 * len(hand)
+        block = Block(tuple(PageRecord(f"p{page}", (), 0.6, {}) for page in hand), 0.6 * len(hand))
+        return Round(((block,), (block,)), (0.1, 0.1), (0.0,))
+
+    monkeypatch.setattr(comparing, "interleaved_round", clocked)
+    monkeypatch.setattr("harness.measure.time.perf_counter", lambda: now_s)
+    sides = (variant(), variant())
+    run = bench(tmp_path, 30)
+    list(comparing.rounds_until(run, sides, lambda _: True, budget_s=budget_s, whole=True))
+    assert drawn == hands
+
+
+def _round(*blocks: tuple[str, float, float]) -> Round:
+    """Of blocks of a page a letter, and what both sides took of each."""
+
+    def side(of: int) -> tuple[Block, ...]:
+        return tuple(
+            Block(tuple(PageRecord(page, (), 1.0, {}) for page in block[0]), float(block[of]))
+            for block in blocks
+        )
+
+    return Round((side(1), side(2)), (1.0, 1.0), (0.5,))
+
+
+def test_rounds_of_all_the_same_blocks_are_valued_by_their_totals(tmp_path: Path) -> None:
+    run = bench(tmp_path)
+    part = _round(("ab", 4.0, 1.0))
+    whole = [_round(("ab", 4.0, 1.0), ("cd", 4.0, 7.0)), _round(("dc", 4.0, 7.0), ("ba", 4.0, 1.0))]
+    assert log_ratios(run, [part, *whole, whole[0]], 1) == pytest.approx((0.0,) * 3)
+    assert log_ratios(run, [part, *whole], 1) == (0.5,) * 3  # too few of them
+    other = _round(("ac", 4.0, 1.0), ("bd", 4.0, 7.0))
+    assert log_ratios(run, [*whole, other, other], 1) == (0.5,) * 4
 
 
 def test_a_side_that_fails_is_named(scripted: str, tmp_path: Path) -> None:

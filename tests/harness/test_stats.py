@@ -93,3 +93,54 @@ def test_a_percentile_needs_its_pages() -> None:
     assert stats.percentile([float(i) for i in range(1, 201)], 95) == 190.0
     assert stats.percentile([3.0], 50) == 3.0
     assert stats.percentile([1.0] * 661, 99) is None
+
+
+def _read_by_both(
+    draw: np.random.Generator, rounds: int, blocks: int
+) -> tuple[float, list[list[list[float]]]]:
+    """The true log-ratio of the totals, and totals of both sides by round and block.
+
+    Blocks differ in length and gain, rounds in luck, and one block in ten is disturbed on one side.
+    """
+    first = np.exp(draw.normal(0, 0.5, blocks))
+    second = first * np.exp(draw.normal(0, 0.3, blocks))
+    shape = (rounds, blocks)
+
+    def seen(usual: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[list[float]]:
+        disturbed = (draw.random(shape) < 0.05) * draw.exponential(0.3, shape)
+        logs = draw.normal(0, 0.03, shape) + disturbed + draw.normal(0, 0.01, (rounds, 1))
+        return [[float(each) for each in row] for row in usual * np.exp(logs)]
+
+    return math.log(first.sum() / second.sum()), [seen(first), seen(second)]
+
+
+def test_a_rounds_value_is_the_ratio_of_the_totals_though_blocks_gain_differently() -> None:
+    first, second = [[1.0, 1.0, 8.0]] * 4, [[0.5, 0.5, 8.0]] * 4
+    assert stats.round_totals(first, second) == pytest.approx([math.log(10 / 9)] * 4)
+
+
+def test_a_disturbed_block_hardly_moves_its_round() -> None:
+    draw = np.random.default_rng(0)
+    _, (first, second) = _read_by_both(draw, 6, 9)
+    calm = stats.round_totals(first, second)
+    first[2][4] *= 5
+    moved = stats.round_totals(first, second)
+    assert moved[2] - calm[2] < 0.1 * math.log(5)
+    assert moved[:2] + moved[3:] == pytest.approx(calm[:2] + calm[3:], abs=0.02)
+
+
+@pytest.mark.parametrize("rounds", [4, 8])
+def test_the_interval_of_the_totals_holds_the_truth_where_that_of_medians_does_not(rounds: int) -> None:
+    draw = np.random.default_rng(rounds)
+    held = dict.fromkeys(("totals", "medians"), 0)
+    for _ in range(400):
+        truth, (first, second) = _read_by_both(draw, rounds, 9)
+        medians = [
+            stats.round_value([math.log(a / b) for a, b in zip(*sides, strict=True)])
+            for sides in zip(first, second, strict=True)
+        ]
+        for name, values in (("totals", stats.round_totals(first, second)), ("medians", medians)):
+            interval = stats.mean_interval(values)
+            held[name] += interval.low <= truth <= interval.high
+    assert held["totals"] >= 0.91 * 400
+    assert held["medians"] <= 0.8 * 400

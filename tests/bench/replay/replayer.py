@@ -14,12 +14,11 @@ the real ones.
 import math
 import random
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 from engines.interface import Line, Setting
 from harness import stats
 from harness.data import PageRef
-from harness.measure import Bench, Limits, SideFailedError, block_pages, cut_short
+from harness.measure import Bench, Limits, SideFailedError, block_pages, cut, cut_short
 from harness.search.plan import Split
 from harness.space import Space
 from harness.values import Block, Failure, FailureKind, Measurement, PageRecord, ReferencePage, Round, Variant
@@ -108,17 +107,14 @@ class Replay:
     ) -> Round:
         """As `harness.measure.interleaved_round`, from the table. Raises SideFailedError."""
         size = min(block_pages(variants), len(pages))
-        count = max(1, len(pages) // size)
-        edges = [round(i * len(pages) / count) for i in range(count + 1)]
+        hand = cut(pages, size)
         cold_s: list[float] = []
         blocks: list[tuple[Block, ...]] = []
         for side, variant in enumerate(variants):
             try:
                 reading, build_s = self._start(variant, math.inf)
                 cold_s.append(reading.cold_start_s + build_s)
-                blocks.append(
-                    tuple(self._read(reading, pages[start:end], math.inf) for start, end in pairwise(edges))
-                )
+                blocks.append(tuple(self._read(reading, block, math.inf) for block in hand))
             except _FailedError as failed:
                 raise SideFailedError(side, failed.failure) from failed
         ratios = tuple(
