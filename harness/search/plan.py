@@ -41,6 +41,9 @@ HEADROOM = 1.1
 """What a shared machine may take away on top; rounds that run late are given fewer pages."""
 OVERTIME = 1.5
 """Times the time that is left that a round of the confirmation may take: one that is broken off was for nothing."""
+_USED_UP = 0.8
+"""How far reading nearly all pages makes up for their differences: a median of other blocks each time still differs.
+Drawn from the page times of recorded trials."""
 _WORTH_A_FINALIST = 0.7
 """Share of the pages that may be given up for more finalists or a narrower interval, where there are too few."""
 
@@ -139,12 +142,15 @@ class ConfirmPlan:
         """Different pages that it reads of `most` that there are."""
         return min(most, self.rounds * self.pages_per_round)
 
-    def half_width(self, noise_sd: float) -> float:
+    def half_width(self, noise_sd: float, gain_sd: float, most: int) -> float:
         """Of the interval of a finalist's log speed-up, to expect where trials of a block differ by `noise_sd`.
 
-        Half of their variance is reckoned to be the process's, which more pages in it do not average out.
+        Half of their variance is reckoned to be the process's, which more pages in it do not average out. Of the
+        `most` pages there are, each gains otherwise, by `gain_sd`: rounds that do not read all differ for that, too.
         """
-        sd_of_ratio = noise_sd * math.sqrt(1 + BLOCK_PAGES / self.pages_per_round)
+        read = self.pages_per_round
+        of_pages = gain_sd**2 / read * (1 - _USED_UP * read / most) if read < most else 0.0
+        sd_of_ratio = math.sqrt(noise_sd**2 * (1 + BLOCK_PAGES / read) + of_pages)
         return stats.half_width(sd_of_ratio, self.rounds, stats.ALPHA / self.finalists)
 
 
@@ -182,21 +188,23 @@ def plan_confirmation(
     *,
     log_gain: float,
     noise_sd: float,
+    gain_sd: float,
 ) -> ConfirmPlan | None:
     """The most convincing confirmation that fits into `left_s` seconds, or None where none does.
 
     Each side is (cold start with its warm-up, seconds a page). Accuracy differs by tenths of a point, and only
     different pages tell that: they come first. Then the interval of the speed-up must be narrow enough for a gain of
-    `log_gain` where trials differ by `noise_sd` for nothing; then more finalists, then a narrower interval. A page
-    may be read in several rounds: time that is kept for the proof is of no use otherwise.
+    `log_gain` where trials differ by `noise_sd` for nothing, and pages by `gain_sd` in what is gained on them; then
+    more finalists, then a narrower interval. A page may be read in several rounds: time that is kept for the proof is
+    of no use otherwise.
     """
 
     def fit(count: int, rounds: int) -> int:
-        """Pages a round, in whole blocks."""
+        """Pages a round: all of them, or whole blocks."""
         sides = [baseline_s, *finalists_s[:count]]
         cold, page = sum(side[0] for side in sides), sum(side[1] for side in sides)
         room = (left_s / HEADROOM / rounds - cold) / page
-        return min(math.floor(room / block), math.ceil(pages / block)) * block
+        return pages if room >= pages else math.floor(room / block) * block
 
     schemes = [
         ConfirmPlan(count, rounds, fit(count, rounds))
@@ -209,7 +217,7 @@ def plan_confirmation(
     worth = wanted if most >= wanted else _WORTH_A_FINALIST * most
 
     def merit(scheme: ConfirmPlan) -> tuple[bool, float, int, float]:
-        width = scheme.half_width(noise_sd)
+        width = scheme.half_width(noise_sd, gain_sd, pages)
         return scheme.pages(pages) >= worth, -max(width, log_gain / 2), scheme.finalists, -width
 
     return max(possible, key=merit, default=None)

@@ -21,7 +21,7 @@ from harness.machine import NOISY_PCT, Caution
 from harness.measure import Limits, block_pages, hang_limits
 from harness.objectives import THROUGHPUT
 from harness.outcome import comparison_of_best
-from harness.search import gate, plan
+from harness.search import gate, plan, yardstick
 from harness.search.confirm import SideBySide, side_by_side, winner
 from harness.search.disturbance import undisturbed
 from harness.search.gate import Judgement
@@ -339,14 +339,13 @@ class Tuner:
             return
         self._listener.phase("confirm")
         base = record.baseline.variant
-        costs = [
-            _start_and_page_s(j.trial.outcome) for j in chosen if isinstance(j.trial.outcome, Measurement)
-        ]
+        measured = [j.trial.outcome for j in chosen if isinstance(j.trial.outcome, Measurement)]
+        gain_sd = fmean(yardstick.gain_sd(baseline, outcome, record.objective) for outcome in measured)
         # One full call of every replica will do where time is short; with more pages a block holds two.
         block = -(-block_pages([base, *(j.trial.variant for j in chosen)]) // 2)
         pages = self._split.confirm
         places, scheme = plan.plan_affordable(
-            costs,
+            list(map(_start_and_page_s, measured)),
             lambda sides_s: plan.plan_confirmation(
                 self._left_s() - plan.REPORT_S,
                 _start_and_page_s(baseline),
@@ -355,6 +354,7 @@ class Tuner:
                 len(pages),
                 log_gain=max(0.0, *(j.log_speedup for j in chosen)),
                 noise_sd=reckoned_sd(record.noise),
+                gain_sd=gain_sd,
             ),
         )
         chosen = [chosen[place] for place in places]

@@ -8,7 +8,7 @@ about as fast tell what to expect.
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 
 from harness.objectives import Objective
 from harness.values import Measurement
@@ -45,6 +45,17 @@ def page_totals(measurement: Measurement, objective: Objective) -> dict[str, flo
     """The objective's total by page."""
     total = objective.total(measurement.blocks)
     return {page: total * share for page, share in page_shares(measurement, objective).items()}
+
+
+def gain_sd(baseline: Measurement, other: Measurement, objective: Objective) -> float:
+    """By how much pages deviate in the log of what `other` gains on them; 0 where both read fewer than two."""
+    first, second = (page_shares(each, objective) for each in (baseline, other))
+    gains = [
+        math.log(first[page] / second[page])
+        for page in first.keys() & second.keys()
+        if first[page] and second[page]
+    ]
+    return stdev(gains) if len(gains) > 1 else 0.0
 
 
 def usual_shares(passes: Collection[Pass], log_gain: float) -> dict[str, float]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.search import plan
 from harness.values import ReferencePage
 
-SURE = {"log_gain": 2.0, "noise_sd": 0.05}
+SURE = {"log_gain": 2.0, "noise_sd": 0.05, "gain_sd": 0.0}
 """Any three rounds prove such a gain."""
 
 
@@ -86,7 +86,7 @@ def test_a_plan_fits_into_the_time_that_is_left(
     need_s = scheme.rounds * sum(cold + scheme.pages_per_round * page for cold, page in sides)
     assert need_s <= left_s
     assert scheme.pages_per_round >= block
-    assert scheme.pages_per_round % block == 0
+    assert scheme.pages_per_round % block == 0 or scheme.pages_per_round == count
     assert scheme.rounds >= plan.MIN_CONFIRM_ROUNDS
 
 
@@ -103,7 +103,9 @@ def test_when_time_is_short_pages_come_before_rounds() -> None:
 
 
 def test_pages_of_which_there_are_few_are_read_in_every_round() -> None:
-    scheme = plan.plan_confirmation(100, (2, 0.2), [(2, 0.1)] * 3, 2, 6, log_gain=0.5, noise_sd=0.05)
+    scheme = plan.plan_confirmation(
+        100, (2, 0.2), [(2, 0.1)] * 3, 2, 6, log_gain=0.5, noise_sd=0.05, gain_sd=0.0
+    )
     assert scheme is not None
     assert scheme.pages_per_round == 6
     assert scheme.finalists == 3
@@ -111,7 +113,7 @@ def test_pages_of_which_there_are_few_are_read_in_every_round() -> None:
 
 def test_a_small_gain_takes_rounds_and_a_large_one_finalists() -> None:
     few, many = (
-        plan.plan_confirmation(60, (2, 0.2), [(2, 0.1)] * 3, 2, 6, log_gain=gain, noise_sd=0.05)
+        plan.plan_confirmation(60, (2, 0.2), [(2, 0.1)] * 3, 2, 6, log_gain=gain, noise_sd=0.05, gain_sd=0.0)
         for gain in (0.1, 2.0)
     )
     assert few is not None
@@ -127,7 +129,24 @@ def test_the_expected_half_width_is_that_of_students_interval(
     scheme = plan.ConfirmPlan(finalists, rounds, pages)
     sd = 0.06 * math.sqrt(2) * math.sqrt(0.5 + 0.5 * 4 / pages)
     low, high = scipy.stats.t.interval(1 - 0.05 / finalists, rounds - 1, scale=sd / math.sqrt(rounds))
-    assert scheme.half_width(0.06) == pytest.approx((high - low) / 2)
+    assert scheme.half_width(0.06, gain_sd=0.0, most=8) == pytest.approx((high - low) / 2)
+    of_pages = 0.3 / math.sqrt(pages) * math.sqrt(1 - 0.8 * pages / 8) if pages < 8 else 0.0
+    noise_sd = math.hypot(sd, of_pages)
+    low, high = scipy.stats.t.interval(1 - 0.05 / finalists, rounds - 1, scale=noise_sd / math.sqrt(rounds))
+    assert scheme.half_width(0.06, gain_sd=0.3, most=8) == pytest.approx((high - low) / 2)
+
+
+def test_rounds_read_all_pages_where_these_differ_in_what_is_gained_on_them() -> None:
+    alike, unlike = (
+        plan.plan_confirmation(
+            300, (4, 2), [(4, 0.3)] * 3, 4, 17, log_gain=2.0, noise_sd=0.04, gain_sd=gain_sd
+        )
+        for gain_sd in (0.0, 0.35)
+    )
+    assert alike is not None
+    assert unlike is not None
+    assert alike.pages_per_round < unlike.pages_per_round == 17
+    assert alike.rounds > unlike.rounds
 
 
 def test_a_finalist_that_starts_too_slowly_does_not_keep_the_others_from_their_proof() -> None:

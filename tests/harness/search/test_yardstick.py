@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import pytest
 
 from harness.objectives import ENERGY, LATENCY, THROUGHPUT
-from harness.search.yardstick import Pass, page_shares, page_totals, usual_shares
+from harness.search.yardstick import Pass, gain_sd, page_shares, page_totals, usual_shares
 from harness.values import Block, Measurement, PageRecord
 
 
@@ -28,6 +28,15 @@ def test_what_no_counter_told_is_shared_evenly(energy_j: float | None) -> None:
 def test_pages_that_took_no_time_are_no_error() -> None:
     measured = Measurement(1.0, (block({"a": 0.0}, 2.0), block({"b": 1.0}, 2.0)), ())
     assert page_shares(measured, THROUGHPUT) == {"a": 0.0, "b": 1.0}
+
+
+def test_pages_deviate_in_their_gain_whatever_the_gain_is() -> None:
+    slow = Measurement(1.0, (block({"a": 4.0, "b": 2.0, "c": 2.0, "d": 0.0}, 8.0),), ())
+    alike = Measurement(1.0, (block({"c": 0.5, "b": 0.5, "a": 1.0}, 2.0),), ())
+    assert gain_sd(slow, alike, THROUGHPUT) == pytest.approx(0.0)
+    unlike = Measurement(1.0, (block({"a": 1.0, "b": 1.0, "d": 1.0}, 3.0),), ())
+    assert gain_sd(slow, unlike, THROUGHPUT) == pytest.approx(math.log(2) / math.sqrt(2))
+    assert gain_sd(slow, Measurement(1.0, (block({"a": 1.0}, 1.0),), ()), THROUGHPUT) == 0.0
 
 
 def test_the_usual_shares_are_those_of_variants_about_as_fast() -> None:
