@@ -43,7 +43,7 @@ OVERTIME = 1.5
 """Times the time that is left that a round of the confirmation may take: one that is broken off was for nothing."""
 _USED_UP = 0.8
 """How far reading nearly all pages makes up for their differences: a median of other blocks each time still differs.
-Drawn from the page times of recorded trials."""
+Fitted to page times of recorded trials."""
 _WORTH_A_FINALIST = 0.7
 """Share of the pages that may be given up for more finalists or a narrower interval, where there are too few."""
 

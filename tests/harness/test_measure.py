@@ -248,6 +248,28 @@ def test_rounds_are_whole_where_there_is_time_for_twice_as_many(
     assert drawn == hands
 
 
+def test_a_comparison_reads_whole_rounds_and_gives_the_ratio_of_the_totals(
+    scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench(tmp_path, 12)
+    a, b = [1.0] * 11 + [20.0], [0.5] * 11 + [20.0]
+    drawn: list[int] = []
+
+    def read(_bench: Bench, _sides: object, hand: Sequence[int], *_: object) -> Round:
+        drawn.append(len(hand))
+        blocks = [
+            tuple(Block((PageRecord(run.pages[page].id, (), took[page], {}),), took[page]) for page in hand)
+            for took in (a, b)
+        ]
+        return Round(tuple(blocks), (0.1, 0.1), (math.log(2),))
+
+    monkeypatch.setattr(comparing, "interleaved_round", read)
+    result = compare(run, variant(), variant(), budget_s=6000.0)
+    assert drawn == [4, 12, 12, 12, 12]
+    assert result.log_ratios == pytest.approx((math.log(31 / 25.5),) * 4)
+    assert result.verdict is Verdict.FASTER
+
+
 def _round(*blocks: tuple[str, float, float]) -> Round:
     """Of blocks of a page a letter, and what both sides took of each."""
 
