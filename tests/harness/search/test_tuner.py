@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import Caution, detect
 from harness.outcome import tuned_config
+from harness.search import plan, yardstick
 from harness.search.gate import Judgement
 from harness.search.tuner import Task, Tuner
 from harness.space import Space
@@ -157,6 +159,25 @@ def test_the_winner_is_confirmed_on_pages_that_the_search_did_not_read(scripted:
     }
     assert read["confirm"]
     assert not read["search"] & read["confirm"]
+
+
+def test_the_proof_is_planned_by_what_the_search_has_measured(
+    scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    real = plan.plan_confirmation
+
+    def planned(*costs: Any, **known: Any) -> plan.ConfirmPlan | None:
+        told.append(known)
+        return real(*costs, **known)
+
+    monkeypatch.setattr(plan, "plan_confirmation", planned)
+    monkeypatch.setattr(yardstick, "gain_sd", lambda *_: 0.123)
+    monkeypatch.setattr("harness.search.tuner.reckoned_sd", lambda _: 0.045)
+    study = tuner(tmp_path, task(tmp_path, FAST)).run()
+    assert study.best is not None
+    assert (told[0]["gain_sd"], told[0]["noise_sd"]) == (0.123, 0.045)
+    assert told[0]["log_gain"] > 0.3
 
 
 def test_where_every_faster_variant_ruins_the_text_nothing_is_chosen(scripted: str, tmp_path: Path) -> None:
