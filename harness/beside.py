@@ -106,7 +106,7 @@ class Beside:
                     return failed.failure
                 base = base or self._read_base(pages)
                 texts |= {page.page_id: page.text for page in ours.pages}
-                ratios.append(math.log(base.wall_s / ours.wall_s))
+                ratios.append(math.log(base.busy_s / ours.busy_s))
         return Reading(texts, tuple(ratios), rss_peak_mib(session.measurement().samples))
 
     def _session_of(self, variant: Variant) -> Session:

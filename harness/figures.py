@@ -19,7 +19,7 @@ def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
     measured = [
         (trial, trial.outcome)
         for trial in study.trials
-        if trial.phase != "confirm" and isinstance(trial.outcome, Measurement) and _wall_s(trial.outcome)
+        if trial.phase != "confirm" and isinstance(trial.outcome, Measurement) and trial.outcome.busy_s
     ]
     all_s = sum(spent_s.values())
     # Most settings leave the text as it is.
@@ -33,7 +33,7 @@ def over_all_pages(study: Study) -> dict[int, tuple[float, Measurement]]:
         alike = next((other for texts, other in whole.items() if read <= texts), None)
         if alike and all_s and not trial.note:
             share = sum(spent_s[page.page_id] for page in outcome.pages) / all_s
-            found[trial.number] = (share * len(spent_s) / _wall_s(outcome), alike)
+            found[trial.number] = (share * len(spent_s) / outcome.busy_s, alike)
     return found
 
 
@@ -63,10 +63,6 @@ def undominated(points: Iterable[tuple[int, float, float]]) -> list[int]:
             least = cer
             front.append(number)
     return front
-
-
-def _wall_s(measurement: Measurement) -> float:
-    return sum(block.wall_s for block in measurement.blocks)
 
 
 def _texts(measurement: Measurement) -> frozenset[tuple[str, str]]:

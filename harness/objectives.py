@@ -31,8 +31,8 @@ class Objective:
     """Whether the pages of a round are one block: a queue needs time to build up, a counter of energy to step."""
 
 
-def _wall_s(blocks: Sequence[Block]) -> float:
-    return sum(block.wall_s for block in blocks)
+def _busy_s(blocks: Sequence[Block]) -> float:
+    return sum(block.busy_s for block in blocks)
 
 
 def _latency_s(blocks: Sequence[Block]) -> float:
@@ -44,7 +44,7 @@ def _energy_j(blocks: Sequence[Block]) -> float:
     return sum(float("inf") if block.energy_j is None else block.energy_j for block in blocks)
 
 
-THROUGHPUT = Objective("throughput", OFFLINE, _wall_s, "faster", "as fast")
+THROUGHPUT = Objective("throughput", OFFLINE, _busy_s, "faster", "as fast")
 LATENCY = Objective(
     "latency", Scenario(Traffic.SINGLE), _latency_s, "faster with single pages", "as fast with single pages"
 )
@@ -70,7 +70,7 @@ def cost(price_per_hour: float) -> Objective:
     """The price of the time that pages take on a machine that costs `price_per_hour`."""
 
     def total(blocks: Sequence[Block]) -> float:
-        return price_per_hour * _wall_s(blocks) / _SECONDS_PER_HOUR
+        return price_per_hour * _busy_s(blocks) / _SECONDS_PER_HOUR
 
     return Objective("cost", OFFLINE, total, "more pages for the money", "the pages for the money")
 

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +32,6 @@ class Replica:
         self.stderr = stderr
         self.window = 1
         self._buffer = b""
-        self.ended = False
         os.set_blocking(self.answers.fileno(), False)
 
     @property
@@ -48,17 +46,6 @@ class Replica:
         with contextlib.suppress(BrokenPipeError):  # its death is noticed where its answers end
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
-
-    def deal(self, queue: deque[int], count: int) -> None:
-        """Send the next `count` pages of the queue, or what is left of it."""
-        if pages := [queue.popleft() for _ in range(min(count, len(queue)))]:
-            self.send({"deal": pages})
-
-    def end(self) -> None:
-        """Say once a block that no more pages will come."""
-        if not self.ended:
-            self.ended = True
-            self.send({"end": True})
 
     def receive(self) -> list[dict[str, Any]] | None:
         """Whole messages that have arrived; None once the worker has gone, or no longer keeps to the protocol."""

@@ -28,6 +28,7 @@ from harness import descendants, environments
 from harness.acting import refuse_copying
 from harness.counters import CounterSampler
 from harness.data import PageRef
+from harness.dealing import Dealing
 from harness.energy import EnergyMeter
 from harness.replica import Replica
 from harness.serving import Serving
@@ -81,6 +82,7 @@ class Session:
         self._engine = variant.engine
         self._energy = EnergyMeter(variant.device, machine)
         self._replicas = int(variant.settings.get("replicas", 1))
+        self._pages_per_call = int(variant.settings.get("pages_per_call", 1))
         self._workers: list[Replica] = []
         self._blocks: list[Block] = []
         self._cold_start_s = 0.0
@@ -140,7 +142,7 @@ class Session:
         if self._sample_counters:
             self._sampler = CounterSampler(self._workers[0].process.pid, self._machine)
             self._sampler.__enter__()
-        self._collect([deque() for _ in self._workers], began + deadline_s, "open")
+        self._collect(None, began + deadline_s, "open")
         self._warm_up(warmup, began + deadline_s)
         self._cold_start_s = time.perf_counter() - began
         self._cold_facts = dict(self._facts)
@@ -149,21 +151,28 @@ class Session:
         # A page that cannot be read says nothing of the engine: the next one then warms it up.
         others = [page for page in range(len(self._page_ids)) if page not in pages][: len(pages)] or pages
         for some in (pages, others):
-            records = self._collect([deque(some) for _ in self._workers], deadline, "warm-up")
+            dealing = Dealing(self._workers, [deque(some) for _ in self._workers])
+            records = self._collect(dealing, deadline, "warm-up")
             if not records or any(record.error is None for _, record in records):
                 return
         self._refuse_all_errors((record for _, record in records), "warm-up", least=1)
 
-    def read(self, indices: Sequence[int], deadline_s: float) -> Block:
+    def read(self, indices: Sequence[int], deadline_s: float, *, refill: bool = True) -> Block:
         """Read pages, shared among the replicas; records come in the order of `indices`.
 
-        `deadline_s` is the time allowed, in seconds. Raises TrialFailedError.
+        `deadline_s` is the time allowed, in seconds. With `refill` no replica pauses while others read the last
+        pages, as none does in a long queue (`harness.dealing`). Raises TrialFailedError.
         """
         began = self._begin()
         queue = deque(indices)
-        records = self._collect([queue] * len(self._workers), began + deadline_s, "read", began)
-        by_page = dict(records)
-        return self._keep(began, [(index, by_page[index]) for index in indices])
+        dealing = Dealing(
+            self._workers,
+            [queue] * len(self._workers),
+            call=self._pages_per_call,
+            refill=refill and len(self._workers) > 1,
+        )
+        by_page = dict(self._collect(dealing, began + deadline_s, "read", began))
+        return self._keep(began, [(index, by_page[index]) for index in indices], dealing)
 
     def serve(
         self,
@@ -198,10 +207,15 @@ class Session:
         self._energy.start()
         return time.perf_counter()
 
-    def _keep(self, began: float, records: Sequence[tuple[int, PageRecord]]) -> Block:
-        wall_s = time.perf_counter() - began
-        energy_j = self._energy.stop()
-        block = Block(tuple(record for _, record in records), wall_s, energy_j)
+    def _keep(
+        self, began: float, records: Sequence[tuple[int, PageRecord]], dealing: Dealing | None = None
+    ) -> Block:
+        wall_s, spare_s, energy_j = time.perf_counter() - began, 0.0, self._energy.stop()
+        if dealing:
+            wall_s = max(record.done_s for _, record in records)
+            spare_s = dealing.spare_s(wall_s)
+            energy_j = None if dealing.refill else energy_j
+        block = Block(tuple(record for _, record in records), wall_s, energy_j, spare_s)
         self._blocks.append(block)
         # One page that cannot be read is an empty output, not the end of a trial whose blocks are single pages.
         read = (record for earlier in self._blocks for record in earlier.pages)
@@ -301,34 +315,26 @@ class Session:
             self._fail(kind, stage, f"every page failed: {first}")
 
     def _collect(
-        self, queues: Sequence[deque[int]], deadline: float, stage: str, began: float = 0.0
+        self, dealing: Dealing | None, deadline: float, stage: str, began: float = 0.0
     ) -> list[tuple[int, PageRecord]]:
-        """Deal the pages of each worker's queue and gather the records until every worker is done."""
+        """Gather what the replicas read until all are done; without any pages, until all are ready."""
         records: list[tuple[int, PageRecord]] = []
-        if stage != "open":
-            # Either all pages are dealt at once or each replica has twice its window: none waits for the mail
-            # between two calls, nor for pages to fill its prefetch with.
-            shares = [-(-len(queue) // sum(other is queue for other in queues)) for queue in queues]
-            for worker, queue, share in zip(self._workers, queues, shares, strict=True):
-                worker.ended = False
-                worker.deal(queue, min(share, 2 * worker.window))
-            self._end_where_empty(queues)
         with selectors.DefaultSelector() as selector:
-            for worker, queue in zip(self._workers, queues, strict=True):
-                selector.register(worker.answers, selectors.EVENT_READ, (worker, queue))
+            for worker in self._workers:
+                selector.register(worker.answers, selectors.EVENT_READ, worker)
             while selector.get_map():
                 ready = selector.select(max(0.0, deadline - time.perf_counter()))
                 if not ready:
                     self.kill()
                     self._fail(FailureKind.TIMEOUT, stage, _TOO_LATE)
                 for key, _ in ready:
-                    worker, queue = key.data
+                    worker = key.data
                     for message in self._messages(worker, stage):
-                        if "page" in message:
-                            record = {**message["record"], "done_s": time.perf_counter() - began}
-                            records.append((message["page"], self._record(record, worker, stage)))
-                            worker.deal(queue, 1)
-                            self._end_where_empty(queues)
+                        if dealing and "page" in message:
+                            now_s = time.perf_counter() - began
+                            if dealing.answered(worker, message["page"], now_s):
+                                record = self._record({**message["record"], "done_s": now_s}, worker, stage)
+                                records.append((message["page"], record))
                         else:
                             worker.window = message.get("ready", worker.window)
                             self._build_s = max(self._build_s, message.get("build_s", 0.0))
@@ -347,12 +353,6 @@ class Session:
             where = ".".join(str(part) for part in wrong["loc"])
             message = f"the engine returned {where} of a wrong type: {wrong['msg']}"
             self._fail(FailureKind.INVALID_OUTPUT, stage, message, worker)
-
-    def _end_where_empty(self, queues: Sequence[deque[int]]) -> None:
-        # At once and to all: a replica fills its prefetch before it reads, and would wait for more for ever.
-        for worker, queue in zip(self._workers, queues, strict=True):
-            if not queue:
-                worker.end()
 
     def _messages(self, worker: Replica, stage: str) -> list[dict[str, Any]]:
         messages = worker.receive()

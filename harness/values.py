@@ -92,12 +92,20 @@ class Block:
     pages: tuple[PageRecord, ...]
     wall_s: float
     energy_j: float | None = None
-    """What device and host used meanwhile; None where the hardware does not count it."""
+    """What device and host used meanwhile; None where the hardware does not count it, or some was used on pages that
+    were read again."""
+    spare_s: float = 0.0
+    """What the replicas had left of `wall_s`, on average, when each was through with its part."""
+
+    @property
+    def busy_s(self) -> float:
+        """What the pages take in a queue that keeps every replica busy: the wall time of one replica."""
+        return self.wall_s - self.spare_s
 
     @property
     def pages_per_second(self) -> float:
         """Throughput of this block."""
-        return len(self.pages) / self.wall_s
+        return len(self.pages) / self.busy_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ class Fact:
     cold: tuple[float, ...]
     """Until the end of the warm-up."""
     steady: tuple[float, ...]
-    """Since then, while pages were measured."""
+    """Since then, while pages were measured, those that were read again among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +149,14 @@ class Measurement:
         return tuple(page for block in self.blocks for page in block.pages)
 
     @property
+    def busy_s(self) -> float:
+        """Of all blocks."""
+        return sum(block.busy_s for block in self.blocks)
+
+    @property
     def pages_per_second(self) -> float:
         """Throughput over all blocks, after warm-up. Raises ZeroDivisionError where no block was read."""
-        return len(self.pages) / sum(block.wall_s for block in self.blocks)
+        return len(self.pages) / self.busy_s
 
     @property
     def first_readings(self) -> dict[str, PageRecord]:

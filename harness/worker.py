@@ -1,15 +1,18 @@
 """One engine in a process of its own: the child's side of `harness.session`.
 
-Started as `python -m harness.worker SPEC`. It reads JSON lines on stdin ({"deal": [page, ...]}, {"end": true})
-and answers with JSON lines on its first stdout; whatever a library prints goes to stderr instead. The end of
-stdin ends the process, and so does the death of its parent.
+Started as `python -m harness.worker SPEC`. It reads JSON lines on stdin ({"deal": [page, ...]}, {"end": true}) and
+answers with JSON lines on its first stdout; whatever a library prints goes to stderr instead. An end that says
+"drop" comes where what was dealt and is not read yet is not wanted any more. The end of stdin ends the process, and
+so does the death of its parent.
 """
 
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -56,7 +59,8 @@ def main(spec_path: str, number: int) -> int:
             )
             _send(answers, {"ready": pipeline.window, "build_s": timer.take().get("build", 0.0)})
             stage = "read"
-            while _serve_block(pipeline, timer, answers):
+            commands = _Commands()
+            while _serve_block(pipeline, timer, commands, answers):
                 pass
     except UnsupportedError as error:
         return _fail(answers, FailureKind.UNSUPPORTED, stage, str(error))
@@ -72,22 +76,51 @@ def main(spec_path: str, number: int) -> int:
     return 0
 
 
-def _serve_block(pipeline: Pipeline, timer: StageTimer, answers: IO[str]) -> bool:
+class _Commands:
+    """What the parent says. No thread reads it: one that waits on stdin would abort a process that ends."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+        self._waiting: deque[dict[str, Any]] = deque()
+
+    def next(self) -> dict[str, Any] | None:
+        """The next command, waited for; None once stdin has ended."""
+        while not self._waiting:
+            if not self._receive():
+                return None
+        return self._waiting.popleft()
+
+    def dropped(self) -> bool:
+        """Whether what was dealt is not wanted any more."""
+        while select.select([0], [], [], 0)[0] and self._receive():
+            pass
+        return any(command.get("drop") for command in self._waiting)
+
+    def _receive(self) -> bool:
+        chunk = os.read(0, 1 << 16)
+        *lines, self._unread = (self._unread + chunk).split(b"\n")
+        self._waiting += map(json.loads, lines)
+        return bool(chunk)
+
+
+def _serve_block(pipeline: Pipeline, timer: StageTimer, commands: _Commands, answers: IO[str]) -> bool:
     """Read dealt pages until the block ends; False once stdin has ended."""
-    commands = iter(sys.stdin.readline, "")
-    alive = False
+    alive = dropped = False
 
     def dealt() -> Iterator[int]:
-        nonlocal alive
-        for line in commands:
-            command = json.loads(line)
+        nonlocal alive, dropped
+        while command := commands.next():
             if "end" in command:
-                alive = True
+                alive, dropped = True, command.get("drop", False)
                 return
             yield from command["deal"]
 
-    for index, record in pipeline.read(dealt()):
+    pages = dealt()
+    for index, record in pipeline.read(pages):
         _send(answers, {"page": index, "record": asdict(record)})
+        if dropped or commands.dropped():
+            break
+    deque(pages, maxlen=0)  # up to the end of the block
     if alive:
         _send(answers, {"done": True, "facts": timer.facts()})
     return alive

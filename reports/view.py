@@ -264,8 +264,7 @@ def _trials(study: Study, references: Mapping[str, ReferencePage]) -> tuple[Tria
 
 
 def _own_speed(outcome: Measurement | Failure) -> float | None:
-    wall_s = sum(block.wall_s for block in outcome.blocks) if isinstance(outcome, Measurement) else 0.0
-    return outcome.pages_per_second if isinstance(outcome, Measurement) and wall_s > 0 else None
+    return outcome.pages_per_second if isinstance(outcome, Measurement) and outcome.busy_s > 0 else None
 
 
 def _best(study: Study, trials: Sequence[Trial]) -> Trial | None:

@@ -125,7 +125,7 @@ def _throughput(rounds: Sequence[Round], tolerances: Tolerances) -> Finding:
     rates = [
         median(
             sum(len(block.pages) for block in result.blocks[side])
-            / sum(block.wall_s for block in result.blocks[side])
+            / sum(block.busy_s for block in result.blocks[side])
             for result in rounds
         )
         for side in (0, 1)

@@ -111,11 +111,27 @@ def test_building_is_told_apart_from_the_rest_of_the_cold_start(scripted: str, t
 def test_what_an_engine_counts_is_told_apart_by_warm_up_and_replica(scripted: str, tmp_path: Path) -> None:
     with session(tmp_path, replicas=2) as running:
         running.start([0], 30.0)
-        running.read([0, 1, 2, 3], 30.0)
-        running.read([1, 2], 30.0)
+        running.read([0, 1, 2, 3], 30.0, refill=False)
+        running.read([1, 2], 30.0, refill=False)
     counted = running.measurement().facts["pages_read"]
     assert list(counted.cold) == [1, 1]
     assert sum(counted.steady) == 6
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"pages_per_call": 3}, {"prefetch": 2}, {"prefetch": 3, "pages_per_call": 2}]
+)
+def test_blocks_begin_clean_though_pages_were_read_again_at_the_end_of_the_one_before(
+    scripted: str, tmp_path: Path, settings: Settings
+) -> None:
+    with opened(tmp_path, {"replicas": 2, **settings}, count=6) as running:
+        running.start([0], 30.0)
+        for hand in ([0, 1, 2, 3, 4, 5], [3], [5, 0, 4], [1, 2], [0, 1, 2, 3, 4, 5]):
+            block = running.read(hand, 30.0)
+            assert [page.page_id for page in block.pages] == [f"set/p{index:03d}" for index in hand]
+            assert all(page.text and page.done_s <= block.wall_s for page in block.pages)
+            assert 0 < block.busy_s <= block.wall_s
+            assert block.energy_j is None
 
 
 def test_a_crash_keeps_the_last_lines_that_the_engine_printed(scripted: str, tmp_path: Path) -> None:
