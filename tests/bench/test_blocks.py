@@ -15,7 +15,7 @@ from harness.session import Session
 from harness.space import Space
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
-SETS = ("sroie_receipts", "ehri_typewritten", "oldbooks_en")
+SETS = ("sroie_receipts", "ehri_typewritten")
 MACHINE = detect()
 BLOCK = 8
 DEADLINE_S = 600.0
@@ -34,7 +34,7 @@ TINY: dict[str, Setting] = {
 def test_blocks_beside_a_long_queue(
     pages_per_call: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    count, visits = (None, 5) if request.config.getoption("benchmark_enable", default=False) else (9, 1)
+    count, visits = (None, 4) if request.config.getoption("benchmark_enable", default=False) else (9, 1)
     if not REAL.is_dir():
         pytest.skip("the real pages are not here")
     if MACHINE.cores < 2:
