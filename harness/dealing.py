@@ -1,7 +1,7 @@
 """Pages that are all there, dealt to replicas that take the next when they like. Pure: it is told what time it is.
 
 At the end of a block some replicas have no pages left while others still read, which never happens in a long queue.
-On two replicas, 35 pages in blocks of 8 took 0 to 8 % longer than in a long queue with one page a call, and 20 to
+On two replicas, 35 pages in blocks of 8 took -1 to 8 % longer than in a long queue with one page a call, and 20 to
 28 % longer with two or four: what was faster by a tenth looked slower by a tenth. So replicas that are through read
 pages of the block again until all are, and what counts is how long each took over its own part: 2 % less than in the
 long queue on average (-6 to +2 in eight passes). To leave the pause out without filling it would not do: what shares
@@ -12,27 +12,19 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import cycle
 from statistics import fmean
-from typing import Any, Protocol
 
-
-class Reader(Protocol):
-    """Who reads pages: answers what it is sent in the order of calls, and holds so many as its window at once."""
-
-    window: int
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Hand over a message of the worker's protocol."""
+from harness.serving import Server
 
 
 class Dealing:
     """Who reads which page of a block.
 
     Replicas that share a queue object take pages from it by turns. With `refill` every replica that got any page is
-    kept busy, in calls of `call` pages, until all pages are read: what it reads a second time is dropped.
+    kept busy, in calls of `call` pages answered one after the other, until all are read: a second reading is dropped.
     """
 
     def __init__(
-        self, replicas: Sequence[Reader], queues: Sequence[deque[int]], *, call: int = 1, refill: bool = False
+        self, replicas: Sequence[Server], queues: Sequence[deque[int]], *, call: int = 1, refill: bool = False
     ) -> None:
         self.refill = refill
         """Whether pages are read again."""
@@ -56,7 +48,7 @@ class Dealing:
         """Whether every page has been read."""
         return not self._left
 
-    def answered(self, replica: Reader, page: int, now_s: float) -> bool:
+    def answered(self, replica: Server, page: int, now_s: float) -> bool:
         """A replica has read a page, `now_s` seconds after the block began. Returns whether for the first time."""
         hand = self._hands[replica]
         first = hand.unread[page] > 0
@@ -95,7 +87,7 @@ class Dealing:
 class _Hand:
     """What one replica was dealt and has answered."""
 
-    def __init__(self, replica: Reader, queue: deque[int]) -> None:
+    def __init__(self, replica: Server, queue: deque[int]) -> None:
         self.replica, self.queue = replica, queue
         self.own: list[int] = []
         self.unread: Counter[int] = Counter()

@@ -10,7 +10,7 @@ from harness.values import PageRecord
 
 
 class Server(Protocol):
-    """Who reads pages: takes as many as its window at once, and answers them in any order."""
+    """Who reads pages: takes as many as its window at once, and answers those of one call in any order."""
 
     window: int
 

@@ -149,6 +149,11 @@ class Measurement:
         return tuple(page for block in self.blocks for page in block.pages)
 
     @property
+    def wall_s(self) -> float:
+        """Of all blocks."""
+        return sum(block.wall_s for block in self.blocks)
+
+    @property
     def busy_s(self) -> float:
         """Of all blocks."""
         return sum(block.busy_s for block in self.blocks)

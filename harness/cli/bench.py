@@ -141,12 +141,11 @@ def summary(
     latencies_ms = [1000 * page.seconds for page in measurement.pages]
     spent_ms = measurement.stage_ms
     stage_ms = {stage: spent_ms[stage] for stage in STAGES if stage in spent_ms}
-    wall_s = sum(block.wall_s for block in measurement.blocks)
     bound = bottleneck(
         {stage: sum(page.stage_s.get(stage, 0.0) for page in measurement.pages) for stage in stage_ms},
         measurement.samples,
         machine,
-        wall_s,
+        measurement.wall_s,
         variant.settings,
     )
     rate = throughput_interval(measurement)

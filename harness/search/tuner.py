@@ -414,8 +414,7 @@ class Tuner:
 
 def _start_and_page_s(measured: Measurement) -> tuple[float, float]:
     """What a start takes once models are built, and what a page takes, with the end of its block."""
-    wall_s = sum(block.wall_s for block in measured.blocks)
-    return measured.cold_start_s - measured.build_s, wall_s / len(measured.pages)
+    return measured.cold_start_s - measured.build_s, measured.wall_s / len(measured.pages)
 
 
 def _hang_limits(trials: Sequence[TrialResult]) -> Limits:

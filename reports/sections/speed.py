@@ -206,7 +206,8 @@ def _bottleneck(run: Run, side: str, trial: Trial) -> str:
     measurement = trial.measurement
     if measurement is None:
         return ""
-    wall_s = sum(block.wall_s for block in measurement.blocks)
     stage_s = {stage: ms * len(measurement.pages) / 1000 for stage, ms in trial.stage_ms.items()}
-    found = bottleneck(stage_s, measurement.samples, run.study.machine, wall_s, trial.variant.settings)
+    found = bottleneck(
+        stage_s, measurement.samples, run.study.machine, measurement.wall_s, trial.variant.settings
+    )
     return f"{side.capitalize()}: {found.sentence}"

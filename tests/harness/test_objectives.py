@@ -1,6 +1,7 @@
 """What an objective makes of blocks, against sums by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from harness import objectives
 from harness.errors import UserError
 from harness.objectives import ENERGY, LATENCY, THROUGHPUT, cost, objective, server
 from harness.scenarios import Traffic
-from harness.values import Block, PageRecord
+from harness.values import Block, Measurement, PageRecord
 
 
 def block(wall_s: float, latencies_s: list[float], energy_j: float | None = None) -> Block:
@@ -24,6 +25,14 @@ def test_totals_are_what_their_objective_asks_for() -> None:
     assert LATENCY.total(BLOCKS) == server(2.0).total(BLOCKS) == 5.5
     assert ENERGY.total(BLOCKS) == 80.0
     assert cost(7.2).total(BLOCKS) == pytest.approx(5.0 * 7.2 / 3600)
+
+
+def test_what_replicas_had_left_at_the_end_of_a_block_is_no_part_of_throughput() -> None:
+    paused = [replace(BLOCKS[0], spare_s=0.5), BLOCKS[1]]
+    assert THROUGHPUT.total(paused) == 4.5
+    assert cost(7.2).total(paused) == pytest.approx(4.5 * 7.2 / 3600)
+    assert Measurement(1.0, tuple(paused)).pages_per_second == pytest.approx(4 / 4.5)
+    assert ENERGY.total(paused) == ENERGY.total(BLOCKS)
 
 
 def test_a_block_without_energy_is_never_thrifty() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from engines.interface import Machine, Setting, Settings
 from harness.machine import detect
+from harness.measure import Bench
+from harness.objectives import ENERGY, THROUGHPUT, Objective
 from harness.session import Session, TrialFailedError, core_shares
 from harness.space import Space
 from harness.values import Failure, FailureKind
@@ -132,6 +134,28 @@ def test_blocks_begin_clean_though_pages_were_read_again_at_the_end_of_the_one_b
             assert all(page.text and page.done_s <= block.wall_s for page in block.pages)
             assert 0 < block.busy_s <= block.wall_s
             assert block.energy_j is None
+
+
+def test_what_was_dealt_for_another_time_is_dropped_when_all_pages_are_read(
+    scripted: str, tmp_path: Path
+) -> None:
+    with session(tmp_path, replicas=2, prefetch=8, page_ms=100) as running:
+        running.start([0], 30.0)
+        running.read([0, 1, 2, 3], 30.0)
+    dealt = 2 * 2 * (8 + 1)  # twice the window of each replica
+    assert 4 <= sum(running.measurement().facts["pages_read"].steady) < dealt / 2
+
+
+@pytest.mark.parametrize(("objective", "again"), [(THROUGHPUT, True), (ENERGY, False)])
+def test_a_counter_of_energy_meets_no_page_twice(
+    scripted: str, tmp_path: Path, objective: Objective, again: bool
+) -> None:
+    pages, references = page_set(tmp_path / "pages", 3)
+    bench = Bench(pages, references, tmp_path, MACHINE, objective=objective)
+    with session(tmp_path, replicas=2, page_ms=50) as running:
+        running.start([0], 30.0)
+        bench.read(running, [0, 1, 2], 30.0)
+    assert (sum(running.measurement().facts["pages_read"].steady) > 3) == again
 
 
 def test_a_crash_keeps_the_last_lines_that_the_engine_printed(scripted: str, tmp_path: Path) -> None:
