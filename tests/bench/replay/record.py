@@ -133,7 +133,7 @@ class Recording:
         return any(_hopeless(_read(path)) for path in earlier if path.exists())
 
     def fastest_s(self, pages: int) -> float:
-        """The least wall time for that many first pages among what was read in full and well, infinite for none.
+        """The least time for that many first pages among what was read in full and well, infinite for none.
 
         Well is within the margin of the baseline, on all pages: a variant is not hopeless for being slower than one
         that nobody could deploy.
@@ -147,7 +147,7 @@ class Recording:
         allowed = sum(_read(baseline).errors) + CONSTRAINTS.max_cer_increase * characters
         return min(
             (
-                reading.wall_s * sum(reading.page_s[:pages]) / sum(reading.page_s)
+                reading.busy_s * sum(reading.page_s[:pages]) / sum(reading.page_s)
                 for reading in whole
                 if sum(reading.errors) <= allowed
             ),
@@ -165,7 +165,7 @@ class Recording:
         fastest_s = math.inf if variant == self.variants()[0] else self.fastest_s(first)
 
         def slow(blocks: Sequence[Block]) -> str | None:
-            times = blocks[0].wall_s / fastest_s
+            times = blocks[0].busy_s / fastest_s
             return f"{times:.1f} times the time of the fastest so far" if times > self.hopeless else None
 
         began = time.perf_counter()
@@ -186,13 +186,14 @@ class Recording:
             reading = Reading(
                 round(spent_s - build_s, 4),
                 round(outcome.cold_start_s - build_s, 4),
-                round(sum(block.wall_s for block in outcome.blocks), 4),
+                round(outcome.wall_s, 4),
                 tuple(round(_work_s(page), 4) for page in outcome.pages),
                 tuple(errors[page.page_id] for page in outcome.pages),
                 stage_s={
                     stage: round(sum(page.stage_s.get(stage, 0.0) for page in outcome.pages), 4)
                     for stage in stages
                 },
+                spare_s=tuple(round(block.spare_s, 4) for block in outcome.blocks),
                 cut=note,
             )
         stored = (asdict(reading), build_s, datetime.now(UTC).isoformat(timespec="seconds"))

@@ -1,9 +1,9 @@
 """A laboratory that answers from a table, on a clock of its own: hours of search in seconds.
 
 Noise is the recorded one. Each process draws one of its variant's rounds, for its start and for all that it reads:
-what sets one process apart from the next does not average out over its blocks. A block's wall time is that of its
-pages in the drawn round, times the wall over page seconds of that round, which is what replicas side by side make of
-it. A block shorter than the recorded pass keeps all replicas busy only because `block_pages` makes it long enough.
+what sets one process apart from the next does not average out over its blocks. A block's time is that of its
+pages in the drawn round, times the busy over page seconds of that round, which is what replicas side by side make of
+it; what filling its end took is paid for too. A block shorter than the recorded pass keeps all replicas busy only because `block_pages` makes it long enough.
 Two sides of a round draw independently, where live ones share the machine's mood: the replay is the noisier of the
 two.
 
@@ -14,6 +14,7 @@ the real ones.
 import math
 import random
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from engines.interface import Line, Setting
 from harness import stats
@@ -118,7 +119,7 @@ class Replay:
             except _FailedError as failed:
                 raise SideFailedError(side, failed.failure) from failed
         ratios = tuple(
-            stats.round_value([math.log(a.wall_s / b.wall_s) for a, b in zip(blocks[0], other, strict=True)])
+            stats.round_value([math.log(a.busy_s / b.busy_s) for a, b in zip(blocks[0], other, strict=True)])
             for other in blocks[1:]
         )
         return Round(tuple(blocks), tuple(cold_s), ratios)
@@ -142,9 +143,10 @@ class Replay:
 
     def _read(self, reading: Reading, block: Sequence[int], until_s: float) -> Block:
         places = [self._seen[index] for index in block]
-        wall_s = reading.wall_s / sum(reading.page_s) * sum(reading.page_s[i] for i in places)
-        self._pass(wall_s, until_s, "read")
-        return Block(tuple(self._record(reading, i) for i in places), wall_s)
+        busy_s = reading.busy_s / sum(reading.page_s) * sum(reading.page_s[i] for i in places)
+        spare_s = fmean(reading.spare_s or (0.0,))
+        self._pass(busy_s + spare_s, until_s, "read")
+        return Block(tuple(self._record(reading, i) for i in places), busy_s + spare_s, spare_s=spare_s)
 
     def _record(self, reading: Reading, place: int) -> PageRecord:
         page = self.table.head.pages[place]
