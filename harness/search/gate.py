@@ -69,6 +69,11 @@ class Judgement:
         return self.log_speedup * _NORMAL.cdf(-missed / (math.sqrt(2) * sd))
 
     @property
+    def trifle(self) -> float:
+        """The log of a speed-up below which nothing is worth a proof beside what promises so much."""
+        return _TRIFLE * max(0.0, self.promise)
+
+    @property
     def safe(self) -> bool:
         """Whether it is faster than the baseline, meets every constraint, and unseen pages will hardly refuse it."""
         return self.feasible and self.promise >= _SAFE * self.log_speedup > 0
@@ -168,8 +173,8 @@ def finalists(judgements: Sequence[Judgement], count: int, *, must_be_faster: bo
     """
     tried = (j for j in judgements if j.trial.phase == "search")
     fast = sorted((j for j in tried if j.log_speedup > 0 or not must_be_faster), key=lambda j: -j.log_speedup)
-    most = max((judgement.promise for judgement in fast if judgement.likely), default=0.0)
-    likely = [j for j in fast if j.likely and (most <= 0 or j.log_speedup >= _TRIFLE * most)]
+    trifle = max((judgement.trifle for judgement in fast if judgement.likely), default=0.0)
+    likely = [j for j in fast if j.likely and (trifle <= 0 or j.log_speedup >= trifle)]
     surest = sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))
     first = incumbent(likely)
     safe = [*([first] if first else []), *surest[:1]]

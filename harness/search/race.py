@@ -1,4 +1,4 @@
-"""When a trial is given up: it needs too much longer than the incumbent for the same pages. Pure."""
+"""When a trial is given up: it needs too much longer than its rival for the same pages. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,11 @@ class Race:
     totals: Mapping[str, float]
     """The objective's total over the baseline, by page, spread as the incumbent's."""
     gain: float
-    """Of the incumbent over the baseline; 1 where none is sure to be accurate enough."""
+    """Of the rival over the baseline: the incumbent, or where that is not sure to be accurate enough, the slowest
+    that would be worth a proof beside it; 1 where there is none."""
     sure: bool
-    """Whether there is a sure incumbent. Without one the rival is the baseline: a slow trial may be the first that is
-    accurate enough, but not one that does not even look faster than the engine as shipped."""
+    """Whether there is a sure incumbent. Without one a slow trial may be the first that is accurate enough, but not
+    one that does not even look worth its proof."""
     sd: float
     """Of the log of the time of trials of one variant."""
     must_be_faster: bool = True
@@ -41,5 +42,6 @@ class Race:
         if ratio <= limit:
             return None
         read = sum(len(block.pages) for block in blocks)
-        rival = "the best" if self.sure else "the baseline"
+        worthwhile = "what is worth a proof" if self.gain > 1 else "the baseline"
+        rival = "the best" if self.sure else worthwhile
         return f"dropped after {read} pages: {100 * (1 - 1 / ratio):.0f} % slower than {rival}"

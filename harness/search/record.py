@@ -193,13 +193,16 @@ class Record:
         return gate.together(alike)
 
     def race(self, leader: Judgement | None) -> Race:
-        """Of a trial against the leader, where it is sure to meet the constraints, else against the baseline."""
-        rival = leader.log_speedup if leader and leader.feasible else 0.0
+        """Of a trial against the leader; where that is not sure, against what is worth a proof beside it."""
+        sure = leader is not None and leader.feasible
+        rival = 0.0
+        if leader:
+            rival = leader.log_speedup if sure else leader.trifle
         return Race(
             self.objective,
             self._totals(rival),
             math.exp(rival),
-            leader is not None and leader.feasible,
+            sure,
             reckoned_sd(self.noise),
             self.must_be_faster,
         )

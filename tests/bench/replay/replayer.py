@@ -1,9 +1,10 @@
 """A laboratory that answers from a table, on a clock of its own: hours of search in seconds.
 
 Noise is the recorded one. Each process draws one of its variant's rounds, for its start and for all that it reads:
-what sets one process apart from the next does not average out over its blocks. A block's time is that of its
-pages in the drawn round, times the busy over page seconds of that round, which is what replicas side by side make of
-it; what filling its end took is paid for too. A block shorter than the recorded pass keeps all replicas busy only because `block_pages` makes it long enough.
+what sets one process apart from the next does not average out over its blocks. A block's time is that of its pages
+in the drawn round, times the busy over page seconds of that round, which is what replicas side by side make of it;
+what filling its end took is paid for too. A block shorter than the recorded pass keeps all replicas busy only because
+`block_pages` makes it long enough.
 Two sides of a round draw independently, where live ones share the machine's mood: the replay is the noisier of the
 two.
 

@@ -90,6 +90,14 @@ def test_the_first_pages_of_a_trial_are_judged_by_those_of_others_as_fast(
     race = record.race(whole)
     assert race.lost(measured((4, 0.2)).blocks) is None  # as fast as the leader was on them
     assert race.lost(measured((4, 0.3)).blocks) == "dropped after 4 pages: 33 % slower than the best"
+    # Beside one that is not sure to be accurate enough, what is fast enough to be a finalist is read on.
+    bold = replace(whole, violations={"cer": 0.001}, cer_increase=None, log_speedup=math.log(256))
+    assert record.race(bold).gain == 1.0  # it promises nothing
+    bold = replace(bold, cer_increase=Interval(0.0, -0.1, 0.1))
+    assert record.race(bold).gain == pytest.approx(2.0, rel=0.01)  # a quarter of what it promises
+    assert record.race(bold).lost(measured((4, 0.39)).blocks) is None
+    assert "slower than what is worth a proof" in str(record.race(bold).lost(measured((4, 0.9)).blocks))
+    assert "slower than the baseline" in str(record.race(None).lost(measured((4, 1.1)).blocks))
 
 
 def test_a_proven_winner_that_misses_a_bound_of_now_is_one_no_more(scripted: str, tmp_path: Path) -> None:
