@@ -2,6 +2,8 @@
 
     best.yaml  report.html  trials.csv  study.db  study.json  trials/0007-1f2e3d4c5b6a/result.json
 
+and `proof.json` until the proof is judged.
+
 Every file is written under a temporary name, flushed to the disk and renamed: a reader, or a machine that loses
 power, sees the old file or the new one.
 """
@@ -96,6 +98,11 @@ class RunFolder:
     def study_json(self) -> Path:
         """The study without its trials, which have files of their own."""
         return self.root / "study.json"
+
+    @property
+    def proof_json(self) -> Path:
+        """A proof under way; gone once it is judged."""
+        return self.root / "proof.json"
 
     @property
     def profile(self) -> Path:

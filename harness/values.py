@@ -235,6 +235,16 @@ class Round:
     peak_rss_mib: tuple[float | None, ...] = ()
     """Of each side; None where the kernel does not say."""
 
+    @property
+    def pages(self) -> int:
+        """How many each side read."""
+        return sum(len(block.pages) for block in self.blocks[0])
+
+    @property
+    def took_s(self) -> float:
+        """Starts and blocks of all sides."""
+        return sum(self.cold_start_s) + sum(block.wall_s for own in self.blocks for block in own)
+
 
 UNKNOWN_DRIFT = Interval(0.0, -math.inf, math.inf)
 """Where no page was read early and late."""

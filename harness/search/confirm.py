@@ -19,13 +19,13 @@ _A = TypeVar("_A")
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
-    """What the rounds of a confirmation gave."""
+    """What the rounds of a confirmation gave, so far or in the end."""
 
     sides: tuple[Variant, ...]
     """The baseline and the finalists that held to the end."""
-    rounds: tuple[Round, ...]
-    failed: tuple[tuple[Variant, Failure], ...]
-    stopped: bool
+    rounds: tuple[Round, ...] = ()
+    failed: tuple[tuple[Variant, Failure], ...] = ()
+    stopped: bool = False
     """Whether an interrupt ended it."""
 
     @property
@@ -50,37 +50,45 @@ class SideBySide:
 def side_by_side(
     lab: Lab,
     bench: Bench,
-    variants: Sequence[Variant],
+    so_far: SideBySide,
     pages: Sequence[int],
     scheme: plan.ConfirmPlan,
     limits: Limits,
     *,
     left_s: Callable[[], float],
     begins: Callable[[int, int], None],
+    keep: Callable[[SideBySide], None],
 ) -> SideBySide:
     """Read `pages` with the baseline, which comes first, and the finalists, as the plan and the clock allow.
 
-    `limits` bound the starts and pages of all sides, `left_s` gives the seconds that are left, after which a round is
-    broken off, and `begins` hears the number of each round and of all of them. A finalist that fails is out, with its
-    part of the rounds before. Where it is the baseline that fails, or any side for want of memory, the last finalist
-    makes room: what the others take, it may lack.
+    It goes on from `so_far`, and `keep` is given what there is after every round. `limits` bound the starts and pages
+    of all sides, `left_s` gives the seconds that are left, after which a round is broken off, and `begins` hears the
+    number of each round and of all of them. A finalist that fails is out, with its part of the rounds before. Where
+    it is the baseline that fails, or any side for want of memory, the last finalist makes room: what the others take,
+    it may lack.
     """
-    sides = list(variants)
-    rounds: list[Round] = []
-    failed: list[tuple[Variant, Failure]] = []
-    number = read = 0
-    round_s = page_s = 0.0
+    sides, rounds, failed = list(so_far.sides), list(so_far.rounds), list(so_far.failed)
+    read = sum(result.pages for result in rounds)
+    number = len(rounds) + len(failed)
+    round_s = rounds[-1].took_s if rounds else 0.0
     stopped = False
     count = min(scheme.pages_per_round, len(pages))
     while len(sides) > 1 and (len(rounds) < scheme.rounds or read < len(pages)):
-        began_s = left_s()
+        remaining_s = left_s()
+        # Rounds and their pages follow the clock, never the results: the interval stays honest.
+        missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
+        if rounds and missing:
+            cold_s = sum(rounds[-1].cold_start_s)
+            page_s = (round_s - cold_s) / rounds[-1].pages
+            count = plan.pages_that_fit(remaining_s / missing, cold_s, page_s, count)
+        if count == 0 or remaining_s <= 0 or (not missing and remaining_s < plan.HEADROOM * round_s):
+            break
         hand = [pages[(read + i) % len(pages)] for i in range(count)]
         begins(len(rounds) + 1, scheme.rounds)
         try:
-            in_time = replace(limits, trial_s=plan.OVERTIME * max(0.0, began_s))
+            in_time = replace(limits, trial_s=plan.OVERTIME * remaining_s)
             rounds.append(lab.interleaved_round(bench, sides, hand, number, in_time))
-            read, round_s = read + count, began_s - left_s()
-            page_s = (round_s - sum(rounds[-1].cold_start_s)) / count
+            read, round_s = read + count, remaining_s - left_s()
         except KeyboardInterrupt:
             stopped = True
             break
@@ -95,16 +103,9 @@ def side_by_side(
                 break
             sides.pop(out)
             rounds = [_without(result, out) for result in rounds]
-            round_s, page_s = (taken * last / (last + 1) for taken in (round_s, page_s))
+            round_s *= last / (last + 1)
         number += 1
-        # Rounds and their pages follow the clock, never the results: the interval stays honest.
-        remaining_s = left_s()
-        missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
-        if rounds and missing:
-            cold_s = sum(rounds[-1].cold_start_s)
-            count = plan.pages_that_fit(remaining_s / missing, cold_s, page_s, count)
-        if count == 0 or remaining_s <= 0 or (not missing and remaining_s < plan.HEADROOM * round_s):
-            break
+        keep(SideBySide(tuple(sides), tuple(rounds), tuple(failed), stopped))
     return SideBySide(tuple(sides), tuple(rounds), tuple(failed), stopped)
 
 

@@ -1,7 +1,7 @@
 """The main job: measure the baseline, search under a wall-clock budget, prove the winner.
 
 Everything counts against the budget. What a trial measured is on the disk before the next begins, so a run that is
-killed goes on with `--resume`. The proof is kept as a whole: one that is killed is begun anew.
+killed goes on with `--resume`, and so is every round of the proof.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from harness.machine import NOISY_PCT, Caution
 from harness.measure import Limits, block_pages, hang_limits
 from harness.objectives import THROUGHPUT
 from harness.outcome import comparison_of_best
-from harness.search import gate, plan, yardstick
+from harness.search import gate, plan, underway, yardstick
 from harness.search.confirm import SideBySide, side_by_side, winner
 from harness.search.disturbance import undisturbed
 from harness.search.gate import Judgement
@@ -31,6 +31,7 @@ from harness.search.noise import noise_key, reckoned_sd
 from harness.search.proposals import Proposal, Proposals
 from harness.search.record import Record
 from harness.search.shared import Company, SharedStudy
+from harness.search.underway import Underway
 from harness.space import Space
 from harness.store import RunFolder
 from harness.values import Block, Failure, Measurement, Study, TrialResult, Variant
@@ -331,13 +332,52 @@ class Tuner:
 
     def _confirm(self, proposals: Proposals | Company) -> None:
         """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""
+        record, path = self._record, self._folder.proof_json
+        tried = sum(trial.phase != "confirm" for trial in record.trials)
+        known = underway.known(path, tried, self._task.header.constraints)
+        if (proof := known or self._planned_proof(proposals, tried)) is None:
+            return
+        self._listener.phase("confirm")
+
+        def keep(read: SideBySide) -> None:
+            underway.keep(path, replace(proof, read=read))
+            self._folder.save_study(self.study())
+
+        read = side_by_side(
+            self._lab,
+            record.bench(self._folder.root / "confirm"),
+            proof.read,
+            self._split.confirm,
+            proof.scheme,
+            _hang_limits([known for side in proof.read.sides for known in record.measured(side)]),
+            left_s=lambda: self._left_s() - plan.REPORT_S,
+            begins=self._listener.round,
+            keep=keep,
+        )
+        kept = [(trial.variant, trial.outcome) for trial in record.trials if trial.phase == "confirm"]
+        for variant, failure in read.failed:
+            if (variant, failure) not in kept:
+                self._keep_proof(variant, failure, proof.began_s)
+            if variant == record.best:  # proven before the run was taken up again, and refuted now
+                record.best = None
+        enough = len(read.rounds) >= plan.MIN_CONFIRM_ROUNDS
+        if enough:
+            self._judge_proof(read, proof.began_s)
+        elif record.best is None:
+            record.warn(Caution.UNCONFIRMED)
+        if enough or not read.stopped:
+            path.unlink(missing_ok=True)
+        if read.stopped:
+            raise KeyboardInterrupt  # what was read until then is judged; `run` says that more was to come
+
+    def _planned_proof(self, proposals: Proposals | Company, tried: int) -> Underway | None:
+        """Of as many finalists as there is time for, after so many trials; None for none."""
         record, baseline = self._record, self._record.measured_baseline
         chosen = gate.finalists(
             proposals.believed(record.judgements), plan.MAX_FINALISTS, must_be_faster=record.must_be_faster
         )
         if not chosen:
-            return
-        self._listener.phase("confirm")
+            return None
         base = record.baseline.variant
         measured = [j.trial.outcome for j in chosen if isinstance(j.trial.outcome, Measurement)]
         gain_sd = fmean(yardstick.gain_sd(baseline, outcome, record.objective) for outcome in measured)
@@ -361,28 +401,9 @@ class Tuner:
         if scheme is None:
             if record.best is None:  # else it was proven before the run was taken up again
                 record.warn(Caution.UNCONFIRMED)
-            return
-        began_s = self._spent_s()
-        read = side_by_side(
-            self._lab,
-            record.bench(self._folder.root / "confirm"),
-            [base, *(j.trial.variant for j in chosen[: scheme.finalists])],
-            pages,
-            scheme,
-            _hang_limits([record.baseline, *(j.trial for j in chosen)]),
-            left_s=lambda: self._left_s() - plan.REPORT_S,
-            begins=self._listener.round,
-        )
-        for variant, failure in read.failed:
-            self._keep_proof(variant, failure, began_s)
-            if variant == record.best:  # proven before the run was taken up again, and refuted now
-                record.best = None
-        if len(read.rounds) >= plan.MIN_CONFIRM_ROUNDS:
-            self._judge_proof(read, began_s)
-        elif record.best is None:
-            record.warn(Caution.UNCONFIRMED)
-        if read.stopped:
-            raise KeyboardInterrupt  # what was read until then is judged; `run` says that more was to come
+            return None
+        sides = (base, *(j.trial.variant for j in chosen[: scheme.finalists]))
+        return Underway(tried, self._task.header.constraints, self._spent_s(), scheme, SideBySide(sides))
 
     def _judge_proof(self, read: SideBySide, began_s: float) -> None:
         record = self._record
@@ -417,9 +438,8 @@ def _start_and_page_s(measured: Measurement) -> tuple[float, float]:
     return measured.cold_start_s - measured.build_s, measured.wall_s / len(measured.pages)
 
 
-def _hang_limits(trials: Sequence[TrialResult]) -> Limits:
+def _hang_limits(measured: Sequence[Measurement]) -> Limits:
     """Of a proof, by what the trials of its sides took."""
-    measured = [trial.outcome for trial in trials if isinstance(trial.outcome, Measurement)]
     slowest_s = max(page.seconds for outcome in measured for page in outcome.pages)
     return hang_limits(max(outcome.cold_start_s for outcome in measured), slowest_s)
 

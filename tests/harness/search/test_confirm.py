@@ -1,13 +1,15 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 from engines.interface import Machine
 from harness.measure import Bench, Limits, SideFailedError
+from harness.search import underway
 from harness.search.confirm import SideBySide, best_of, side_by_side, winner
 from harness.search.lab import Lab
 from harness.search.plan import ConfirmPlan
+from harness.search.underway import Underway
 from harness.values import (
     Block,
     Comparison,
@@ -58,7 +60,7 @@ def read_beside(*finalists: Comparison, peaks: tuple[float, ...] = ()) -> SideBy
     block = (Block((PageRecord("p", (), 1.0, {}),), 1.0),)
     sides = len(finalists) + 1
     one = Round((block,) * sides, (1.0,) * sides, (2.0,) * len(finalists), peaks or (100.0,) * sides)
-    return SideBySide((finalists[0].a, *(found.b for found in finalists)), (one,), (), stopped=False)
+    return SideBySide((finalists[0].a, *(found.b for found in finalists)), (one,))
 
 
 def test_a_finalist_that_needs_too_much_memory_in_the_rounds_does_not_win() -> None:
@@ -90,17 +92,17 @@ class Rehearsed:
     dies: Mapping[int, Variant] = field(default_factory=dict)
     left_s: float = 1000.0
     of: FailureKind = FailureKind.CRASH
-    rounds: list[tuple[tuple[Variant, ...], int]] = field(default_factory=list)
+    rounds: list[tuple[tuple[Variant, ...], list[int]]] = field(default_factory=list)
 
     def interleaved_round(
         self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
     ) -> Round:
-        self.rounds.append((tuple(variants), len(pages)))
+        self.rounds.append((tuple(variants), list(pages)))
         self.left_s -= 2.5 * len(pages) * len(variants)
         if dead := self.dies.get(number):
             raise SideFailedError(variants.index(dead), Failure(self.of, "open", "no room"))
         # Each side's figures carry its name, for what is dropped to be seen.
-        blocks = tuple((Block((PageRecord(v.id, (), 1.0, {}),), 1.0),) for v in variants)
+        blocks = tuple((Block((PageRecord(v.id, (), 1.0, {}),) * len(pages), 1.0),) for v in variants)
         names = [int(v.id[:4], 16) / 1e9 for v in variants]
         return Round(blocks, tuple(names), tuple(names[1:]), tuple(names))
 
@@ -108,17 +110,52 @@ class Rehearsed:
 BASE, FIRST, SECOND, THIRD = (Variant(name, "cpu", {}) for name in ("base", "first", "second", "third"))
 
 
-def proof(lab: Rehearsed, tmp_path: Path, rounds: int = 4) -> SideBySide:
+def proof(
+    lab: Rehearsed,
+    tmp_path: Path,
+    rounds: int = 4,
+    so_far: SideBySide | None = None,
+    keep: Callable[[SideBySide], None] = lambda _: None,
+) -> SideBySide:
     return side_by_side(
         cast("Lab", lab),  # all that a proof asks of a laboratory
         Bench((), (), tmp_path, Machine("x", 2, 1024)),
-        (BASE, FIRST, SECOND, THIRD),
+        so_far or SideBySide((BASE, FIRST, SECOND, THIRD)),
         range(4 * rounds),
         ConfirmPlan(3, rounds, 4),
         Limits(60.0),
         left_s=lambda: lab.left_s,
         begins=lambda *_: None,
+        keep=keep,
     )
+
+
+def test_a_proof_goes_on_from_any_of_its_rounds(tmp_path: Path) -> None:
+    kept: list[SideBySide] = []
+    lab = Rehearsed({1: SECOND})
+    whole = proof(lab, tmp_path, keep=kept.append)
+    assert [len(read.rounds) for read in kept] == [1, 1, 2, 3, 4]
+    assert kept[-1] == whole
+    for done, read in enumerate(kept, start=1):
+        path = tmp_path / "proof.json"
+        underway.keep(path, Underway(7, Constraints(), 0.0, ConfirmPlan(3, 4, 4), read))
+        assert underway.known(path, 8, Constraints()) is None
+        assert underway.known(path, 7, Constraints(max_p95_ms=9)) is None
+        again = underway.known(path, 7, Constraints())
+        assert again is not None
+        later = Rehearsed({1: SECOND})
+        assert proof(later, tmp_path, so_far=again.read) == whole
+        assert later.rounds == lab.rounds[done:]
+    path.write_text("{")
+    assert underway.known(path, 7, Constraints()) is None
+
+
+def test_a_proof_that_goes_on_ends_where_no_time_is_left(tmp_path: Path) -> None:
+    kept: list[SideBySide] = []
+    proof(Rehearsed(), tmp_path, keep=kept.append)
+    late = Rehearsed(left_s=0.0)
+    assert proof(late, tmp_path, so_far=kept[2]) == kept[2]
+    assert not late.rounds
 
 
 def test_a_finalist_that_fails_takes_nothing_but_its_own_part_along(tmp_path: Path) -> None:
@@ -169,7 +206,7 @@ def test_what_a_failure_took_is_made_up_for_by_fewer_pages(tmp_path: Path) -> No
     lab = Rehearsed({1: SECOND}, left_s=120.0)
     read = proof(lab, tmp_path, rounds=3)
     assert read.sides == (BASE, FIRST, THIRD)
-    assert [pages for _, pages in lab.rounds] == [4, 3, 3, 3]
+    assert [len(pages) for _, pages in lab.rounds] == [4, 3, 3, 3]
     assert lab.left_s >= 0
 
 

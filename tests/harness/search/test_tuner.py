@@ -206,6 +206,42 @@ def test_a_run_goes_on_after_every_process_was_killed(scripted: str, tmp_path: P
     assert len(ids) == len(set(ids))
 
 
+class Killed(Silent):
+    """Ends the run as a kill does, when the round of that number begins."""
+
+    def __init__(self, killed_at: int = 0) -> None:
+        super().__init__()
+        self.killed_at = killed_at
+        self.began: list[int] = []
+
+    def round(self, number: int, rounds: int) -> None:
+        self.began.append(number)
+        if number == self.killed_at:
+            raise SystemExit
+
+
+def test_a_run_that_is_killed_in_its_proof_goes_on_with_the_rounds_it_has(
+    scripted: str, tmp_path: Path
+) -> None:
+    work = task(tmp_path, FAST)
+    folder = RunFolder.create(tmp_path / "run")
+    with pytest.raises(SystemExit):
+        Tuner(work, folder, MACHINE, Killed(3)).run()
+    kept = folder.study()
+    searched = [trial.number for trial in kept.trials]
+    assert not kept.comparisons
+    folder.study_db.unlink()
+    again = Task(replace(work.header, spent_s=kept.spent_s), work.pages, work.space, work.experiment)
+    listener = Killed()
+    study = Tuner(again, folder, MACHINE, listener).run(kept.trials)
+    assert listener.began[0] == 3
+    assert study.best is not None
+    assert all(len(found.log_ratios) == listener.began[-1] for found in study.comparisons)
+    assert [trial.number for trial in study.trials if trial.phase != "confirm"] == searched
+    assert study.spent_s >= kept.spent_s > kept.trials[-1].started_s + kept.trials[-1].wall_s
+    assert not folder.proof_json.exists()
+
+
 def test_an_interrupted_run_leaves_the_best_so_far(scripted: str, tmp_path: Path) -> None:
     study = tuner(tmp_path, task(tmp_path, FAST), interrupt_at=4).run()
     assert Caution.INTERRUPTED.sentence in study.cautions
