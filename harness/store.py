@@ -127,7 +127,7 @@ class RunFolder:
     def trials(self) -> list[TrialResult]:
         """Every finished trial, by number. One that was killed half-way has no result and is not among them."""
         paths = sorted(self.root.glob("trials/*/result.json"))
-        return [_TRIAL.validate_json(_read(path)) for path in paths]
+        return [_TRIAL.validate_json(read_bytes(path)) for path in paths]
 
     def save_study(self, study: Study) -> None:
         """Keep the study's own facts."""
@@ -139,7 +139,7 @@ class RunFolder:
 
     def header(self) -> Study:
         """The study without its trials. Raises UserError where the folder is damaged."""
-        return self._checked(lambda: _STUDY.validate_json(_read(self.study_json)))
+        return self._checked(lambda: _STUDY.validate_json(read_bytes(self.study_json)))
 
     def _checked(self, read: Callable[[], _T]) -> _T:
         try:
@@ -148,7 +148,8 @@ class RunFolder:
             raise UserError(f"{self.root} is damaged or of another version: {_first(error)}") from error
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """All of a file of a run. Raises UserError for one that is too large, OSError where it cannot be read."""
     if path.stat().st_size > _MAX_JSON_BYTES:
         raise UserError(
             f"{path} is larger than {_MAX_JSON_BYTES >> 20} MiB; it is not a file of this program"

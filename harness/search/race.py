@@ -19,7 +19,7 @@ class Race:
 
     objective: Objective
     totals: Mapping[str, float]
-    """The objective's total over the baseline, by page, spread as the incumbent's."""
+    """The objective's total over the baseline, by page, spread as the rival's."""
     gain: float
     """Of the rival over the baseline: the incumbent, or where that is not sure to be accurate enough, the slowest
     that would be worth a proof beside it; 1 where there is none."""

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.search.confirm import SideBySide
 from harness.search.plan import ConfirmPlan
-from harness.store import write_atomic
+from harness.store import read_bytes, write_atomic
 from harness.values import Constraints
 
 
@@ -34,9 +34,12 @@ def keep(path: Path, proof: Underway) -> None:
 
 
 def known(path: Path, trials: int, constraints: Constraints) -> Underway | None:
-    """What is kept of a proof that began after so many trials under these constraints; None for nothing sound."""
+    """What is kept of a proof that began after so many trials under these constraints; None for nothing sound.
+
+    Raises UserError for a file that is too large.
+    """
     try:
-        proof = _UNDERWAY.validate_json(path.read_bytes())
+        proof = _UNDERWAY.validate_json(read_bytes(path))
     except (OSError, ValidationError):
         return None
     return proof if (proof.trials, proof.constraints) == (trials, constraints) else None

@@ -212,6 +212,33 @@ def test_a_replay_tells_the_stages_of_its_pages(tmp_path: Path) -> None:
         assert page.stage_s["recognise"] > page.stage_s["detect"] > page.stage_s["decode"]
 
 
+def test_what_filling_the_ends_of_blocks_took_is_paid_for_and_not_counted(tmp_path: Path) -> None:
+    plain = quiet(TABLE)
+    filled = Table(
+        plain.head,
+        tuple(
+            replace(
+                row, rounds=tuple(replace(r, wall_s=r.wall_s + 1.0, spare_s=(0.6, 0.4)) for r in row.rounds)
+            )
+            for row in plain.rows
+        ),
+    )
+
+    def read(table: Table) -> tuple[float, float]:
+        lab = Replay(table, 0)
+        blocks = [range(4), range(4, 8), range(8, 12)]
+        outcome, _ = lab.measure(bench(lab, tmp_path), table.baseline, blocks, Limits(1e6))
+        assert isinstance(outcome, Measurement)
+        return outcome.pages_per_second, lab.now_s()
+
+    (speed, spent_s), (speed_filled, spent_filled_s) = read(plain), read(filled)
+    assert speed_filled == pytest.approx(speed)
+    assert spent_filled_s == pytest.approx(spent_s + 3 * 0.5)  # half a second a block
+    assert filled.speed(filled.by_id[filled.baseline.id]) == pytest.approx(
+        plain.speed(plain.by_id[plain.baseline.id])
+    )
+
+
 @pytest.mark.parametrize("path", sorted(compare.TABLES.glob("*.json.gz")), ids=lambda path: path.name)
 def test_a_recorded_table_holds_every_variant_of_its_space(path: Path) -> None:
     table = read_table(path)

@@ -3,6 +3,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from engines.interface import Machine
 from harness.measure import Bench, Limits, SideFailedError
 from harness.search import underway
@@ -150,10 +152,12 @@ def test_a_proof_goes_on_from_any_of_its_rounds(tmp_path: Path) -> None:
     assert underway.known(path, 7, Constraints()) is None
 
 
-def test_a_proof_that_goes_on_ends_where_no_time_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left_s", [0.0, 4.0])
+def test_a_proof_that_goes_on_ends_where_another_round_has_no_time(tmp_path: Path, left_s: float) -> None:
     kept: list[SideBySide] = []
     proof(Rehearsed(), tmp_path, keep=kept.append)
-    late = Rehearsed(left_s=0.0)
+    assert kept[2].rounds[-1].took_s > 4.0
+    late = Rehearsed(left_s=left_s)
     assert proof(late, tmp_path, so_far=kept[2]) == kept[2]
     assert not late.rounds
 
