@@ -1,5 +1,6 @@
 """The main loop on the scripted engine: real processes, pages and scores, seconds instead of hours."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -230,6 +231,8 @@ def test_a_run_that_is_killed_in_its_proof_goes_on_with_the_rounds_it_has(
     kept = folder.study()
     searched = [trial.number for trial in kept.trials]
     assert not kept.comparisons
+    # What its rounds took counts against the budget.
+    assert kept.spent_s > json.loads(folder.proof_json.read_text())["began_s"]
     folder.study_db.unlink()
     again = Task(replace(work.header, spent_s=kept.spent_s), work.pages, work.space, work.experiment)
     listener = Killed()
@@ -238,7 +241,7 @@ def test_a_run_that_is_killed_in_its_proof_goes_on_with_the_rounds_it_has(
     assert study.best is not None
     assert all(len(found.log_ratios) == listener.began[-1] for found in study.comparisons)
     assert [trial.number for trial in study.trials if trial.phase != "confirm"] == searched
-    assert study.spent_s >= kept.spent_s > kept.trials[-1].started_s + kept.trials[-1].wall_s
+    assert study.spent_s >= kept.spent_s
     assert not folder.proof_json.exists()
 
 
