@@ -103,9 +103,9 @@ def compare(
     results: list[Round] = []
 
     def settled(read: Sequence[Round]) -> bool:
-        interval = stats.speedup(log_ratios(bench, read, 1), sequential=True)
-        progress(len(read), interval)
-        return stats.verdict(interval) is not Verdict.INCONCLUSIVE
+        values = log_ratios(bench, read, 1)
+        progress(len(read), stats.speedup(values, sequential=True))
+        return stats.running_verdict(values) is not Verdict.INCONCLUSIVE
 
     failure = None
     try:
@@ -199,7 +199,7 @@ def comparison(
         b=b,
         log_ratios=values,
         speedup=interval,
-        verdict=stats.verdict(interval),
+        verdict=stats.running_verdict(values) if sequential else stats.verdict(interval),
         cer_a=cer_interval(scores_a) if scored else unknown,
         cer_b=cer_interval(scores_b) if scored else unknown,
         cer_increase=cer_increase(scores_a, scores_b) if scored else unknown,

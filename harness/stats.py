@@ -9,6 +9,8 @@ import numpy as np
 from harness.values import Interval, Verdict
 
 ALPHA = 0.05
+DIFFERENCE_ALPHA = 0.01
+"""Of a verdict that can be asked for as often as one likes: a difference that is none sets people to work."""
 SAME_WITHIN = math.log(1.03)
 """Two variants whose whole interval lies within 3 % are the same for every practical purpose."""
 MIN_ROUNDS = 3
@@ -59,9 +61,23 @@ def verdict(interval: Interval) -> Verdict:
         return Verdict.FASTER
     if interval.high < 1:
         return Verdict.SLOWER
-    if math.exp(-SAME_WITHIN) <= interval.low and interval.high <= math.exp(SAME_WITHIN):
-        return Verdict.SAME
-    return Verdict.INCONCLUSIVE
+    return Verdict.SAME if _is_trifling(interval) else Verdict.INCONCLUSIVE
+
+
+def running_verdict(log_ratios: Sequence[float]) -> Verdict:
+    """The verdict by the rounds so far, asked for after each until there is one.
+
+    Of two that are equal, FASTER or SLOWER is said in at most one comparison of a hundred, however long it goes on; a
+    difference of less than 3 % is SAME where only the interval of 95 % tells it.
+    """
+    found = verdict(speedup(log_ratios, sequential=True, alpha=DIFFERENCE_ALPHA))
+    if found in (Verdict.FASTER, Verdict.SLOWER):
+        return found
+    return Verdict.SAME if _is_trifling(speedup(log_ratios, sequential=True)) else Verdict.INCONCLUSIVE
+
+
+def _is_trifling(interval: Interval) -> bool:
+    return math.exp(-SAME_WITHIN) <= interval.low and interval.high <= math.exp(SAME_WITHIN)
 
 
 def round_value(log_ratios: Sequence[float]) -> float:

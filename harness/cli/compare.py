@@ -137,7 +137,8 @@ def _say(result: Comparison, a: str, b: str, doubts: Sequence[Caution]) -> None:
     for doubt in doubts:
         out.print(f"caution {doubt.sentence}", markup=False, soft_wrap=True)
     if result.verdict == "INCONCLUSIVE":
-        out.print("More rounds would settle it: give a longer --budget or more pages.")
+        apart = "FASTER and SLOWER ask for an interval of 99 %. " if not ratio.low <= 1 <= ratio.high else ""
+        out.print(f"{apart}More rounds would settle it: give a longer --budget or more pages.")
 
 
 def _points(interval: Interval) -> str:

@@ -56,6 +56,38 @@ def test_a_5_percent_difference_is_found_within_20_rounds_of_3_percent_noise() -
     assert found >= 95
 
 
+def first_verdict(mean: float, sd: float, draw: random.Random) -> Verdict:
+    """Of rounds until there is one, asked for after each."""
+    values = [draw.gauss(mean, sd) for _ in range(4)]
+    while len(values) < 40:
+        values.append(draw.gauss(mean, sd))
+        if (found := stats.running_verdict(values)) is not Verdict.INCONCLUSIVE:
+            return found
+    return Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("sd", [0.015, 0.03, 0.045])
+def test_equals_are_called_different_in_at_most_1_percent_of_comparisons(sd: float) -> None:
+    draw = random.Random(3)
+    found = [first_verdict(0.0, sd, draw) for _ in range(400)]
+    assert found.count(Verdict.FASTER) + found.count(Verdict.SLOWER) <= 4
+
+
+def test_a_difference_that_counts_is_called_one() -> None:
+    draw = random.Random(4)
+    assert [first_verdict(math.log(1.05), 0.02, draw) for _ in range(50)].count(Verdict.FASTER) >= 49
+    assert [first_verdict(-math.log(1.05), 0.02, draw) for _ in range(50)].count(Verdict.SLOWER) >= 49
+
+
+def test_what_only_95_percent_tell_apart_is_a_difference_no_more() -> None:
+    large = [0.05 + off for off in (0.03, -0.01, -0.03, 0.01, 0.02, -0.02)]
+    small = [value / 5 for value in large]
+    for values in (large, small):
+        assert stats.verdict(stats.speedup(values, sequential=True)) is Verdict.FASTER
+    assert stats.running_verdict(large) is Verdict.INCONCLUSIVE
+    assert stats.running_verdict(small) is Verdict.SAME
+
+
 def test_too_few_rounds_say_nothing() -> None:
     assert stats.confidence_sequence([0.5, 0.5]) == Interval(0.5, -math.inf, math.inf)
     assert stats.verdict(stats.speedup([0.5], sequential=True)) is Verdict.INCONCLUSIVE
