@@ -12,26 +12,23 @@ from statistics import fmean
 from typing import Protocol
 
 from engines.interface import Machine
-from harness.comparing import has_drifted
 from harness.data import PageRef
 from harness.devices import Device
 from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import NOISY_PCT, Caution
-from harness.measure import Limits, block_pages, hang_limits
+from harness.measure import Limits, block_pages
 from harness.objectives import THROUGHPUT
-from harness.outcome import comparison_of_best
-from harness.search import gate, plan, underway, yardstick
-from harness.search.confirm import SideBySide, side_by_side, winner
+from harness.search import gate, plan
 from harness.search.disturbance import undisturbed
 from harness.search.gate import Judgement
 from harness.search.lab import Lab, ThisMachine
 from harness.search.lanes import Job, Lanes
 from harness.search.noise import noise_key, reckoned_sd
 from harness.search.proposals import Proposal, Proposals
+from harness.search.proving import Proving
 from harness.search.record import Record
 from harness.search.shared import Company, SharedStudy
-from harness.search.underway import Underway
 from harness.space import Space
 from harness.store import RunFolder
 from harness.values import Block, Failure, Measurement, Study, TrialResult, Variant
@@ -332,116 +329,18 @@ class Tuner:
 
     def _confirm(self, proposals: Proposals | Company) -> None:
         """Baseline and finalists side by side, on pages that the search never saw, in rounds of fresh processes."""
-        record, path = self._record, self._folder.proof_json
-        tried = sum(trial.phase != "confirm" for trial in record.trials)
-        known = underway.known(path, tried, self._task.header.constraints)
-        if (proof := known or self._planned_proof(proposals, tried)) is None:
-            return
-        self._listener.phase("confirm")
-
-        def keep(read: SideBySide) -> None:
-            underway.keep(path, replace(proof, read=read))
-            self._folder.save_study(self.study())
-
-        read = side_by_side(
-            self._lab,
-            record.bench(self._folder.root / "confirm"),
-            proof.read,
-            self._split.confirm,
-            proof.scheme,
-            _hang_limits([known for side in proof.read.sides for known in record.measured(side)]),
-            left_s=lambda: self._left_s() - plan.REPORT_S,
-            begins=self._listener.round,
-            keep=keep,
+        proving = Proving(
+            self._task.header, self._lab, self._folder, self._record, self._split.confirm, self._spent_s
         )
-        kept = [(trial.variant, trial.outcome) for trial in record.trials if trial.phase == "confirm"]
-        for variant, failure in read.failed:
-            if (variant, failure) not in kept:
-                self._keep_proof(variant, failure, proof.began_s)
-            if variant == record.best:  # proven before the run was taken up again, and refuted now
-                record.best = None
-        enough = len(read.rounds) >= plan.MIN_CONFIRM_ROUNDS
-        if enough:
-            self._judge_proof(read, proof.began_s)
-        elif record.best is None:
-            record.warn(Caution.UNCONFIRMED)
-        if enough or not read.stopped:
-            path.unlink(missing_ok=True)
-        if read.stopped:
-            raise KeyboardInterrupt  # what was read until then is judged; `run` says that more was to come
-
-    def _planned_proof(self, proposals: Proposals | Company, tried: int) -> Underway | None:
-        """Of as many finalists as there is time for, after so many trials; None for none."""
-        record, baseline = self._record, self._record.measured_baseline
-        chosen = gate.finalists(
-            proposals.believed(record.judgements), plan.MAX_FINALISTS, must_be_faster=record.must_be_faster
-        )
-        if not chosen:
-            return None
-        base = record.baseline.variant
-        measured = [j.trial.outcome for j in chosen if isinstance(j.trial.outcome, Measurement)]
-        gain_sd = fmean(yardstick.gain_sd(baseline, outcome, record.objective) for outcome in measured)
-        # One full call of every replica will do where time is short; with more pages a block holds two.
-        block = -(-block_pages([base, *(j.trial.variant for j in chosen)]) // 2)
-        pages = self._split.confirm
-        places, scheme = plan.plan_affordable(
-            list(map(_start_and_page_s, measured)),
-            lambda sides_s: plan.plan_confirmation(
-                self._left_s() - plan.REPORT_S,
-                _start_and_page_s(baseline),
-                sides_s,
-                min(block, len(pages)),
-                len(pages),
-                log_gain=max(0.0, *(j.log_speedup for j in chosen)),
-                noise_sd=reckoned_sd(record.noise),
-                gain_sd=gain_sd,
-            ),
-        )
-        chosen = [chosen[place] for place in places]
-        if scheme is None:
-            if record.best is None:  # else it was proven before the run was taken up again
-                record.warn(Caution.UNCONFIRMED)
-            return None
-        sides = (base, *(j.trial.variant for j in chosen[: scheme.finalists]))
-        return Underway(tried, self._task.header.constraints, self._spent_s(), scheme, SideBySide(sides))
-
-    def _judge_proof(self, read: SideBySide, began_s: float) -> None:
-        record = self._record
-        for side, measurement in zip(read.sides, read.measured, strict=True):
-            self._keep_proof(side, measurement, began_s)
-        record.learn_references(read.measured[0].pages)
-        found = read.comparisons(record.bench())
-        if any(has_drifted(each.drift) for each in found):
-            record.warn(Caution.DRIFT)
-        standing = comparison_of_best(record.study())
-        record.best = winner(
-            read, found, self._task.header.constraints, standing, must_be_faster=record.must_be_faster
-        )
-        record.comparisons += found
-
-    def _keep_proof(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
-        wall_s = self._spent_s() - began_s
-        trial = TrialResult(self._record.new_number(), variant, "confirm", began_s, wall_s, outcome)
-        self._record.keep(trial)
-        if self._record.refutes(trial):
-            self._record.judge(trial)
+        if proof := proving.begun() or proving.planned(proposals.believed(self._record.judgements)):
+            self._listener.phase("confirm")
+            proving.go_on(proof, self._listener.round)
 
     def _spent_s(self) -> float:
         return self._lab.now_s() - self._began
 
     def _left_s(self) -> float:
         return self._task.header.budget_s - self._spent_s()
-
-
-def _start_and_page_s(measured: Measurement) -> tuple[float, float]:
-    """What a start takes once models are built, and what a page takes, with the end of its block."""
-    return measured.cold_start_s - measured.build_s, measured.wall_s / len(measured.pages)
-
-
-def _hang_limits(measured: Sequence[Measurement]) -> Limits:
-    """Of a proof, by what the trials of its sides took."""
-    slowest_s = max(page.seconds for outcome in measured for page in outcome.pages)
-    return hang_limits(max(outcome.cold_start_s for outcome in measured), slowest_s)
 
 
 def _baseline_failed(trial: TrialResult, header: Study) -> str:

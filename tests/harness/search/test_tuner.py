@@ -20,6 +20,7 @@ from harness.machine import Caution, detect
 from harness.outcome import tuned_config
 from harness.search import plan, yardstick
 from harness.search.gate import Judgement
+from harness.search.record import Record
 from harness.search.tuner import Task, Tuner
 from harness.space import Space
 from harness.store import RunFolder
@@ -31,6 +32,7 @@ from harness.values import (
     Interval,
     Measurement,
     Study,
+    TrialResult,
     Variant,
     Verdict,
 )
@@ -174,7 +176,7 @@ def test_the_proof_is_planned_by_what_the_search_has_measured(
 
     monkeypatch.setattr(plan, "plan_confirmation", planned)
     monkeypatch.setattr(yardstick, "gain_sd", lambda *_: 0.123)
-    monkeypatch.setattr("harness.search.tuner.reckoned_sd", lambda _: 0.045)
+    monkeypatch.setattr("harness.search.proving.reckoned_sd", lambda _: 0.045)
     study = tuner(tmp_path, task(tmp_path, FAST)).run()
     assert study.best is not None
     assert (told[0]["gain_sd"], told[0]["noise_sd"]) == (0.123, 0.045)
@@ -242,6 +244,37 @@ def test_a_run_that_is_killed_in_its_proof_goes_on_with_the_rounds_it_has(
     assert all(len(found.log_ratios) == listener.began[-1] for found in study.comparisons)
     assert [trial.number for trial in study.trials if trial.phase != "confirm"] == searched
     assert study.spent_s >= kept.spent_s
+    assert not folder.proof_json.exists()
+
+
+@pytest.mark.parametrize("after", ["save_trial", "keep"])
+def test_a_run_that_is_killed_while_its_proof_is_judged_keeps_it_once(
+    after: str, scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = RunFolder if after == "save_trial" else Record
+    real = getattr(owner, after)
+
+    def killed(self: RunFolder | Record, trial: TrialResult) -> None:
+        real(self, trial)
+        if trial.phase == "confirm":
+            raise SystemExit
+
+    work = task(tmp_path, FAST)
+    folder = RunFolder.create(tmp_path / "run")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(owner, after, killed)
+        Tuner(work, folder, MACHINE, Silent()).run()
+    kept = folder.study()
+    assert sum(trial.phase == "confirm" for trial in kept.trials) == 1
+    folder.study_db.unlink()
+    again = replace(kept, trials=(), spent_s=kept.spent_s)
+    listener = Killed()
+    study = Tuner(replace(work, header=again), folder, MACHINE, listener).run(kept.trials)
+    assert not listener.began  # every round had been read
+    assert study.best is not None
+    sides = [trial.variant.id for trial in study.trials if trial.phase == "confirm"]
+    assert len(sides) == len(set(sides)) == len(study.comparisons) + 1
+    assert {found.b.id for found in study.comparisons} | {study.trials[0].variant.id} == set(sides)
     assert not folder.proof_json.exists()
 
 
