@@ -77,7 +77,7 @@ def compare(
     if json:
         print_json({**document(result), "cautions": [doubt.sentence for doubt in doubts]})
     else:
-        _say(result, a, b, doubts)
+        say(result, a, b, doubts)
     return 1 if result.failure else 0
 
 
@@ -117,7 +117,8 @@ def _figure(interval: Interval) -> dict[str, Any] | None:
     return {"value": interval.value, "ci95": bounds if all(map(math.isfinite, bounds)) else None}
 
 
-def _say(result: Comparison, a: str, b: str, doubts: Sequence[Caution]) -> None:
+def say(result: Comparison, a: str, b: str, doubts: Sequence[Caution]) -> None:
+    """Print it for people."""
     from rich.console import Console
 
     out = Console(highlight=False)
