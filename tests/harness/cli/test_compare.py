@@ -25,7 +25,9 @@ def test_an_open_verdict_asks_for_more_and_says_why_the_interval_is_not_enough(
 ) -> None:
     a, b = (Variant("scripted", "cpu", {"page_ms": page_ms}) for page_ms in (40, 36))
     none = Interval(0.0, 0.0, 0.0)
-    result = Comparison(a, b, (), Interval((low * high) ** 0.5, low, high), verdict, none, none, none, pages=8)
+    result = Comparison(
+        a, b, (), Interval((low * high) ** 0.5, low, high), verdict, none, none, none, pages=8
+    )
     say(result, "slow.yaml", "fast.yaml", ())
     said = capsys.readouterr().out
     assert f"B is {verdict}" in said
