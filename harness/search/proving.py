@@ -129,7 +129,7 @@ class Proving:
 
     def _keep(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
         proven = (trial for trial in self._record.trials if trial.phase == "confirm")
-        if any((trial.variant, trial.began_s) == (variant, began_s) for trial in proven):
+        if any((trial.variant, trial.started_s) == (variant, began_s) for trial in proven):
             return
         wall_s = self._spent_s() - began_s
         trial = TrialResult(self._record.new_number(), variant, "confirm", began_s, wall_s, outcome)
