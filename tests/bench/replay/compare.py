@@ -83,13 +83,13 @@ def truth(table: Table) -> Truth:
     baseline = table.by_id.get(table.baseline.id)
     if baseline is None or not table.speed(baseline):
         raise UserError(f"{table.head.name} has no measured baseline: record it again")
-    speeds = [table.speed(row) for row in table.rows if fits(table, row)]
+    speeds = [table.true_speed(row) for row in table.rows if fits(table, row)]
     best = max(speeds)
     return Truth(
         len(table.rows),
         table.exhaustive_s(),
         best,
-        table.speed(baseline),
+        table.true_speed(baseline),
         sum(speed >= (1 - NEAR) * best for speed in speeds),
     )
 
@@ -99,7 +99,7 @@ def fits(table: Table, row: Row) -> bool:
 
     One that was cut short is not known to.
     """
-    if not table.speed(row) or any(reading.cut for reading in row.rounds):
+    if not table.speed(row) or not table.is_whole(row):
         return False
     return table.cer(row) - table.cer(table.by_id[table.baseline.id]) <= CONSTRAINTS.max_cer_increase
 
@@ -107,7 +107,7 @@ def fits(table: Table, row: Row) -> bool:
 def judged(table: Table, known: Truth, result: Result) -> tuple[float, bool, bool | None]:
     """Gap, violation and coverage of a result."""
     row = table.by_id[(result.best or table.baseline).id]
-    speed = table.speed(row)
+    speed = table.true_speed(row)
     covered = None
     if result.proof is not None:
         covered = result.proof.speedup.low <= speed / known.baseline <= result.proof.speedup.high

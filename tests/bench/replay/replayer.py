@@ -1,10 +1,11 @@
 """A laboratory that answers from a table, on a clock of its own: hours of search in seconds.
 
-Noise is the recorded one. Each process draws one of its variant's rounds, for its start and for all that it reads:
-what sets one process apart from the next does not average out over its blocks. A block's time is that of its pages
-in the drawn round, times the busy over page seconds of that round, which is what replicas side by side make of it;
-what filling its end took is paid for too. A block shorter than the recorded pass keeps all replicas busy only because
-`block_pages` makes it long enough.
+Each process draws one of its variant's rounds, for its start, its edits and its failure. How far its speed is from
+the variant's true one (`pooling`) it draws from what all rounds of the table deviate by: what sets one process apart
+from the next does not average out over its blocks. A block's time is that of its pages in the drawn round, times the
+busy over page seconds of that round, which is what replicas side by side make of it; what filling its end took is
+paid for too. A block shorter than the recorded pass keeps all replicas busy only because `block_pages` makes it long
+enough.
 Two sides of a round draw independently, where live ones share the machine's mood: the replay is the noisier of the
 two.
 
@@ -15,6 +16,7 @@ the real ones.
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from engines.interface import Line, Setting
@@ -140,7 +142,21 @@ class Replay:
         build_s = 0.0 if artefact in self._built else self.table.builds[artefact]
         self._pass(reading.cold_start_s + build_s, until_s, "open")
         self._built.add(artefact)
-        return self.table.whole(reading), build_s
+        return self._drawn(row, self.table.whole(reading)), build_s
+
+    def _drawn(self, row: Row, reading: Reading) -> Reading:
+        """The reading at the speed that this process has, as recorded where only some pages were read."""
+        log_speed = self.table.pooled.get(self.table.variant(row).id)
+        if log_speed is None:
+            return reading
+        log_speed += self._draw.choice(self.table.deviations)
+        factor = len(reading.page_s) / math.exp(log_speed) / reading.busy_s
+        return replace(
+            reading,
+            wall_s=factor * reading.busy_s + sum(reading.spare_s),
+            page_s=tuple(factor * seconds for seconds in reading.page_s),
+            stage_s={stage: factor * seconds for stage, seconds in reading.stage_s.items()},
+        )
 
     def _read(self, reading: Reading, block: Sequence[int], until_s: float) -> Block:
         places = [self._seen[index] for index in block]

@@ -23,6 +23,7 @@ from engines.interface import Knob, Machine, Setting
 from harness.errors import UserError
 from harness.space import Space
 from harness.values import Failure, FailureKind, Variant
+from tests.bench.replay.pooling import pooled
 
 SCHEMA = "1.0.0"
 _MAX_BYTES = 64 << 20
@@ -167,14 +168,43 @@ class Table:
         )
 
     def speed(self, row: Row) -> float:
-        """True pages/s: the geometric mean over rounds, 0 for one that ever failed.
+        """Pages/s as measured: the geometric mean over rounds, 0 for one that ever failed.
 
         Of all pages, those that a search sees among them: the few others tell it with more noise than they differ.
         """
         if len(row.readings) < len(row.rounds) or not row.rounds:
             return 0.0
-        logs = [math.log(len(self.head.pages) / reading.busy_s) for reading in self.readings(row)]
-        return math.exp(fmean(logs))
+        return math.exp(fmean(self._log_speeds(row)))
+
+    def true_speed(self, row: Row) -> float:
+        """Pages/s as all rounds of all variants make it likely, 0 for one that ever failed."""
+        speed = self.speed(row)
+        return math.exp(self.pooled[self.variant(row).id]) if speed and self.is_whole(row) else speed
+
+    def is_whole(self, row: Row) -> bool:
+        """Whether every round of it read all pages."""
+        return len(row.readings) == len(row.rounds) and not any(reading.cut for reading in row.rounds)
+
+    @property
+    def pooled(self) -> Mapping[str, float]:
+        """The log of the true speed of each variant that was measured in full, by its id."""
+        return self._pooled[0]
+
+    @property
+    def deviations(self) -> tuple[float, ...]:
+        """What rounds of one variant are off by: logs of the speed."""
+        return self._pooled[1]
+
+    @cached_property
+    def _pooled(self) -> tuple[dict[str, float], tuple[float, ...]]:
+        rows = [row for row in self.rows if self.speed(row) and self.is_whole(row)]
+        points = [[row.settings.get(knob.name) for knob in self.head.knobs] for row in rows]
+        found = pooled(points, [self._log_speeds(row) for row in rows])
+        ids = (self.variant(row).id for row in rows)
+        return dict(zip(ids, found.log_speeds, strict=True)), found.deviations
+
+    def _log_speeds(self, row: Row) -> list[float]:
+        return [math.log(len(self.head.pages) / reading.busy_s) for reading in self.readings(row)]
 
     def cer(self, row: Row) -> float:
         """True character error rate on the unseen pages, over all rounds. Raises ValueError without any."""
