@@ -61,6 +61,7 @@ def side_by_side(
 ) -> SideBySide:
     """Read `pages` with the baseline, which comes first, and the finalists, as the plan and the clock allow.
 
+    Where rounds took less than planned, more follow: a fourth narrows the interval of three by half.
     It goes on from `so_far`, and `keep` is given what there is after every round. `limits` bound the starts and pages
     of all sides, `left_s` gives the seconds that are left, after which a round is broken off, and `begins` hears the
     number of each round and of all of them. A finalist that fails is out, with its part of the rounds before. Where
@@ -73,7 +74,7 @@ def side_by_side(
     round_s = rounds[-1].took_s if rounds else 0.0
     stopped = False
     count = min(scheme.pages_per_round, len(pages))
-    while len(sides) > 1 and (len(rounds) < scheme.rounds or read < len(pages)):
+    while len(sides) > 1 and (len(rounds) < plan.MAX_CONFIRM_ROUNDS or read < len(pages)):
         remaining_s = left_s()
         # Rounds and their pages follow the clock, never the results: the interval stays honest.
         missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
@@ -84,7 +85,7 @@ def side_by_side(
         if count == 0 or remaining_s <= 0 or (not missing and remaining_s < plan.HEADROOM * round_s):
             break
         hand = [pages[(read + i) % len(pages)] for i in range(count)]
-        begins(len(rounds) + 1, scheme.rounds)
+        begins(len(rounds) + 1, max(scheme.rounds, len(rounds) + 1))
         try:
             in_time = replace(limits, trial_s=plan.OVERTIME * remaining_s)
             rounds.append(lab.interleaved_round(bench, sides, hand, number, in_time))

@@ -169,7 +169,8 @@ def finalists(judgements: Sequence[Judgement], count: int, *, must_be_faster: bo
     The incumbent; the one that is surest to meet the constraints, so that a run whose bold guesses fail on unseen
     pages still ends with a gain; then the fastest that are likely to, those first whose text is not that of one
     before them: it would be refused with it. Surest is what reads as the baseline does: a few pages that happened to
-    be read better promise less. None is a trifle: its proof would take as long.
+    be read better promise less, and where they are slower too, nothing. None is a trifle: its proof would take as
+    long.
     """
     tried = (j for j in judgements if j.trial.phase == "search")
     fast = sorted((j for j in tried if j.log_speedup > 0 or not must_be_faster), key=lambda j: -j.log_speedup)
@@ -178,8 +179,10 @@ def finalists(judgements: Sequence[Judgement], count: int, *, must_be_faster: bo
     surest = sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))
     first = incumbent(likely)
     safe = [*([first] if first else []), *surest[:1]]
+    sure = max((j.log_speedup for j in safe if j.reads_alike), default=-math.inf)
+    bold = _of_their_own(safe, [j for j in likely if j.log_speedup > sure])
     chosen: list[Judgement] = []
-    for rank in (safe, _of_their_own(safe, likely), likely):
+    for rank in (safe, bold, likely):
         for judgement in rank:
             if judgement.trial.variant not in [j.trial.variant for j in chosen]:
                 chosen.append(judgement)

@@ -104,7 +104,9 @@ class Rehearsed:
         if dead := self.dies.get(number):
             raise SideFailedError(variants.index(dead), Failure(self.of, "open", "no room"))
         # Each side's figures carry its name, for what is dropped to be seen.
-        blocks = tuple((Block((PageRecord(v.id, (), 1.0, {}),) * len(pages), 1.0),) for v in variants)
+        blocks = tuple(
+            (Block((PageRecord(v.id, (), 1.0, {}),) * len(pages), 2.5 * len(pages)),) for v in variants
+        )
         names = [int(v.id[:4], 16) / 1e9 for v in variants]
         return Round(blocks, tuple(names), tuple(names[1:]), tuple(names))
 
@@ -118,6 +120,7 @@ def proof(
     rounds: int = 4,
     so_far: SideBySide | None = None,
     keep: Callable[[SideBySide], None] = lambda _: None,
+    begins: Callable[[int, int], None] = lambda *_: None,
 ) -> SideBySide:
     return side_by_side(
         cast("Lab", lab),  # all that a proof asks of a laboratory
@@ -127,29 +130,41 @@ def proof(
         ConfirmPlan(3, rounds, 4),
         Limits(60.0),
         left_s=lambda: lab.left_s,
-        begins=lambda *_: None,
+        begins=begins,
         keep=keep,
     )
 
 
 def test_a_proof_goes_on_from_any_of_its_rounds(tmp_path: Path) -> None:
-    kept: list[SideBySide] = []
-    lab = Rehearsed({1: SECOND})
-    whole = proof(lab, tmp_path, keep=kept.append)
-    assert [len(read.rounds) for read in kept] == [1, 1, 2, 3, 4]
-    assert kept[-1] == whole
-    for done, read in enumerate(kept, start=1):
+    kept: list[tuple[SideBySide, float]] = []
+    lab = Rehearsed({1: SECOND}, left_s=190.0)
+    whole = proof(lab, tmp_path, keep=lambda read: kept.append((read, lab.left_s)))
+    assert [len(read.rounds) for read, _ in kept] == [1, 1, 2, 3, 4]
+    assert kept[-1][0] == whole
+    for done, (read, left_s) in enumerate(kept, start=1):
         path = tmp_path / "proof.json"
         underway.keep(path, Underway(7, Constraints(), 0.0, ConfirmPlan(3, 4, 4), read))
         assert underway.known(path, 8, Constraints()) is None
         assert underway.known(path, 7, Constraints(max_p95_ms=9)) is None
         again = underway.known(path, 7, Constraints())
         assert again is not None
-        later = Rehearsed({1: SECOND})
+        later = Rehearsed({1: SECOND}, left_s=left_s)
         assert proof(later, tmp_path, so_far=again.read) == whole
         assert later.rounds == lab.rounds[done:]
     path.write_text("{")
     assert underway.known(path, 7, Constraints()) is None
+
+
+@pytest.mark.parametrize(("left_s", "rounds"), [(1000.0, 8), (225.0, 5), (200.0, 4), (170.0, 4)])
+def test_time_that_a_proof_did_not_need_gives_it_more_rounds(
+    tmp_path: Path, left_s: float, rounds: int
+) -> None:
+    heard: list[tuple[int, int]] = []
+    lab = Rehearsed(left_s=left_s)
+    read = proof(lab, tmp_path, rounds=3, begins=lambda *round_of: heard.append(round_of))
+    assert len(read.rounds) == rounds
+    assert heard == [(number, max(3, number)) for number in range(1, rounds + 1)]
+    assert lab.left_s >= 0
 
 
 @pytest.mark.parametrize("left_s", [0.0, 4.0])
@@ -163,7 +178,7 @@ def test_a_proof_that_goes_on_ends_where_another_round_has_no_time(tmp_path: Pat
 
 
 def test_a_finalist_that_fails_takes_nothing_but_its_own_part_along(tmp_path: Path) -> None:
-    lab = Rehearsed({2: SECOND})
+    lab = Rehearsed({2: SECOND}, left_s=195.0)
     read = proof(lab, tmp_path)
     assert read.sides == (BASE, FIRST, THIRD)
     assert [variant for variant, _ in read.failed] == [SECOND]
@@ -175,7 +190,7 @@ def test_a_finalist_that_fails_takes_nothing_but_its_own_part_along(tmp_path: Pa
 
 
 def test_a_baseline_that_fails_in_company_gets_less_of_it_and_its_rounds_stay(tmp_path: Path) -> None:
-    lab = Rehearsed({1: BASE})
+    lab = Rehearsed({1: BASE}, left_s=190.0)
     read = proof(lab, tmp_path)
     assert read.sides == (BASE, FIRST, SECOND)
     assert len(read.rounds) == 4
@@ -187,7 +202,7 @@ def test_a_baseline_that_fails_in_company_gets_less_of_it_and_its_rounds_stay(tm
 
 
 def test_memory_that_others_have_is_no_fault_of_a_finalist(tmp_path: Path) -> None:
-    lab = Rehearsed({1: FIRST}, of=FailureKind.OOM)
+    lab = Rehearsed({1: FIRST}, left_s=190.0, of=FailureKind.OOM)
     read = proof(lab, tmp_path)
     assert read.sides == (BASE, FIRST, SECOND)
     assert read.failed == ()

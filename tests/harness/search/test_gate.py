@@ -248,3 +248,19 @@ def test_a_finalist_of_other_text_goes_before_a_faster_one_that_would_be_refused
     assert gate.finalists([near, fastest, other, slow], 4) == [fastest, other, slow, near]
     unscored = [replace(j, more_edits={}) for j in (fastest, near, other)]
     assert gate.finalists(unscored, 3) == unscored
+
+
+def test_what_is_less_sure_and_slower_than_what_reads_alike_is_no_finalist_before_its_equals() -> None:
+    base = judged(measurement(0.5))
+
+    def candidate(name: str, log_speedup: float, *edits: int) -> Judgement:
+        trial = replace(base.trial, variant=Variant(name, "cpu", {}))
+        pages = {f"p{page}": more for page, more in enumerate(edits)}
+        return replace(base, trial=trial, log_speedup=log_speedup, more_edits=pages)
+
+    sure, equal = candidate("sure", 1.0, 0, 0), candidate("equal", 0.9, 0, 0)
+    unsure = Interval(0.0, -0.01, 0.01)
+    other = replace(candidate("other", 0.6, 3, -2), cer_increase=unsure, violations={"cer": 0.008})
+    assert other.likely
+    assert gate.finalists([sure, equal, other], 2) == [sure, equal]
+    assert gate.finalists([sure, equal, replace(other, log_speedup=1.2)], 2)[1].log_speedup == 1.2
