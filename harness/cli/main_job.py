@@ -76,16 +76,16 @@ def run(request: Request) -> int:
         memory.earlier_runs(folder.root.parent, folder.root), header, space, suggestions=_SUGGESTIONS
     )
     others += shared.suggestions(space, _SUGGESTIONS) if shared else []
-    # What was best here before comes first, then the guess from the hardware alone, on top of the most careful start,
-    # which hardly reads otherwise: where a slow engine leaves time for few trials, one of them can be proven.
+    # What was best here before comes first. A start may name what this machine lacks, such as weights or a build of a
+    # runtime. The guess from the hardware alone is on top of the most careful start, which hardly reads otherwise.
+    starts = [start for start in (*own, *others, *experiment.start) if space.admits(start)]
     guess = {**(experiment.start[-1] if experiment.start else {}), **rule}
-    # A start may name what this machine lacks, such as weights or a build of a runtime.
-    starts = [start for start in (*own, guess, *others, *experiment.start) if space.admits(start)]
     experiment = experiment.model_copy(update={"start": starts})
     side_by_side = devices if len(devices) > 1 or devices[0].cores else ()
     before_s = earlier.spent_s if earlier else 0.0
     header = replace(header, spent_s=before_s + time.perf_counter() - began)
-    task = Task(header, loaded.pages, space, experiment, shared, side_by_side)
+    guesses = (guess,) if space.admits(guess) else ()
+    task = Task(header, loaded.pages, space, experiment, shared, side_by_side, guesses)
     with Display(console, request.budget_s, header.spent_s, space.variant({})) as display:
         tuner = Tuner(task, folder, machine, display)
         study = tuner.run(earlier.trials if earlier else ())

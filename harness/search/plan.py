@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engines.interface import Settings
 from harness import stats
 from harness.values import ReferencePage
 
@@ -177,6 +178,25 @@ def first_block_s(baseline_s: tuple[float, float], gain: float, pages: int) -> f
     """
     cold_s, page_s = baseline_s
     return cold_s + pages * page_s / max(gain, _HOPED_GAIN)
+
+
+def trials_that_fit(left_s: float, baseline_s: tuple[float, float], pages: int) -> int:
+    """Trials of all the `pages` that there is time for, when they are as fast as is hoped for.
+
+    `baseline_s` as in `confirmation_s`.
+    """
+    cold_s, page_s = baseline_s
+    return max(0, math.floor(left_s / (cold_s + pages * page_s / _HOPED_GAIN)))
+
+
+def starts_in_order(bold: Sequence[Settings], careful: Sequence[Settings], trials: int) -> list[Settings]:
+    """What a search tries first, where there is time for so many trials.
+
+    What is careful comes last, as a fast leader drops it after a few pages; but after the first where there are more
+    starts than trials, for one of them must be sure to be proven.
+    """
+    place = len(bold) if len(bold) + len(careful) <= trials else 1
+    return [*bold[:place], *careful, *bold[place:]]
 
 
 def plan_confirmation(

@@ -164,10 +164,12 @@ class Proposals:
             return False
         if incumbent is None or incumbent.id not in self._safe:
             return True
-        apart = {
-            name for name, value in variant.settings.items() if incumbent.settings.get(name, value) != value
-        }
-        if apart - {knob.name for knob in self._knobs}:
+        shipped, searched = self._space.variant({}).settings, {knob.name for knob in self._knobs}
+        if any(
+            value not in (shipped.get(name), incumbent.settings.get(name, value))
+            for name, value in variant.settings.items()
+            if name not in searched
+        ):
             return True  # what is not searched is not rated either
         shares = self._shares.get(incumbent.id, {})
         promise = ranking.worth(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Protocol
 
-from engines.interface import Machine
+from engines.interface import Machine, Settings
 from harness.data import PageRef
 from harness.devices import Device
 from harness.errors import UserError
@@ -71,6 +71,8 @@ class Task:
     """Where other machines work on the same; None keeps the study in the run folder alone."""
     devices: tuple[Device, ...] = ()
     """Where to measure side by side; none: as the variants' device says."""
+    guesses: tuple[Settings, ...] = ()
+    """Careful starts, from the hardware alone."""
 
 
 class Tuner:
@@ -132,8 +134,8 @@ class Tuner:
         A failure is kept as a trial. Starts are listed boldest first, so the last one that works is nearest to the
         engine as shipped, and the least likely to read worse than it would.
         """
-        starts = [self._space.suggested(start) for start in reversed(self._task.experiment.start)]
-        for variant in dict.fromkeys((self._space.variant({}), *starts)):
+        starts = [*reversed(self._task.experiment.start), *self._task.guesses]
+        for variant in dict.fromkeys((self._space.variant({}), *map(self._space.suggested, starts))):
             trial = self._tried(variant)
             if trial is None:
                 if self._record.trials and self._left_s() <= 0:
@@ -198,9 +200,7 @@ class Tuner:
 
     def _search(self, proposals: Proposals | Company) -> None:
         """Trial after trial until the time for the proof has come."""
-        record, baseline = self._record, self._record.measured_baseline
-        costs = (baseline.cold_start_s, 1 / baseline.pages_per_second)
-        confirm_s = plan.confirmation_s(self._task.header.budget_s, costs, len(self._split.confirm))
+        record, costs, confirm_s = self._record, self._baseline_s, self._confirm_s
         least_s = plan.first_block_s(costs, 1.0, self._first_pages(record.baseline.variant))
         spare_s = self._left_s() - confirm_s - least_s
         lanes = Lanes(self._labs if self._undisturbed(spare_s) else self._labs[:1])
@@ -239,6 +239,17 @@ class Tuner:
         if over and sum(trial.phase == "search" for trial in record.trials) < _FEW_TRIALS:
             record.warn(Caution.FEW_TRIALS)
 
+    @property
+    def _baseline_s(self) -> tuple[float, float]:
+        """Its cold start and its seconds a page."""
+        baseline = self._record.measured_baseline
+        return baseline.cold_start_s, 1 / baseline.pages_per_second
+
+    @property
+    def _confirm_s(self) -> float:
+        """What is kept back for the proof."""
+        return plan.confirmation_s(self._task.header.budget_s, self._baseline_s, len(self._split.confirm))
+
     def _undisturbed(self, spare_s: float) -> bool:
         """Whether several devices may measure at the same time, as far as that can be told in `spare_s` seconds."""
         if len(self._labs) < 2 or spare_s <= 0:
@@ -256,13 +267,20 @@ class Tuner:
             self._record.warn(Caution.SHARED_DEVICES)
         return alike
 
+    def _experiment(self) -> Experiment:
+        """With the guesses from the hardware among the starts."""
+        experiment, pages = self._task.experiment, len(self._record.measured_baseline.pages)
+        trials = plan.trials_that_fit(self._left_s() - self._confirm_s, self._baseline_s, pages)
+        starts = plan.starts_in_order(experiment.start, self._task.guesses, trials)
+        return experiment.model_copy(update={"start": starts})
+
     def _proposals(self) -> Proposals | Company:
-        task, header = self._task, self._task.header
+        task, header, experiment = self._task, self._task.header, self._experiment()
         noise_sd = reckoned_sd(self._record.noise)
 
         def alone() -> Proposals:
             storage = f"sqlite:///{self._folder.study_db}"
-            return Proposals(self._space, task.experiment, storage, header.id, header.seed, noise_sd)
+            return Proposals(self._space, experiment, storage, header.id, header.seed, noise_sd)
 
         if (shared := task.shared) is None:
             return alone()
@@ -271,7 +289,7 @@ class Tuner:
         return Company(
             lambda: Proposals(
                 self._space,
-                task.experiment,
+                experiment,
                 shared.storage,
                 shared.name,
                 seed,

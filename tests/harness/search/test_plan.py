@@ -213,3 +213,19 @@ def test_a_first_block_fills_every_replica_where_there_are_pages_for_them() -> N
 def test_a_first_trial_is_hoped_to_be_twice_as_fast_and_later_ones_as_fast_as_the_best() -> None:
     assert plan.first_block_s((10.0, 2.0), 1.0, 4) == 10 + 4
     assert plan.first_block_s((10.0, 2.0), 8.0, 4) == 10 + 1
+
+
+@pytest.mark.parametrize(
+    ("left_s", "order"),
+    [(3 * 4.0, ["bold", "bolder", "careful"]), (3 * 4.0 - 0.1, ["bold", "careful", "bolder"]), (-1.0, None)],
+)
+def test_a_careful_start_comes_last_where_there_is_time_for_all(
+    left_s: float, order: list[str] | None
+) -> None:
+    trials = plan.trials_that_fit(left_s, (2.0, 0.5), 8)
+    starts = plan.starts_in_order([{"is": "bold"}, {"is": "bolder"}], [{"is": "careful"}], trials)
+    assert [start["is"] for start in starts] == (order or ["bold", "careful", "bolder"])
+
+
+def test_a_careful_start_is_the_first_where_there_is_no_other() -> None:
+    assert plan.starts_in_order([], [{"is": "careful"}], 0) == [{"is": "careful"}]

@@ -88,11 +88,16 @@ def test_a_slow_start_is_left_out_beside_a_fast_one_that_is_safe(
     assert proposal.origin == origin
 
 
-def test_a_start_with_what_is_not_searched_is_tried_in_any_case(tmp_path: Path) -> None:
-    fast = SPACE.suggested({"model": "tiny", "runtime": "vino", "batch": 2, "streams": 2})
+@pytest.mark.parametrize(
+    ("model", "other", "origin"), [("small", "tiny", "start"), ("tiny", "small", "neighbour")]
+)
+def test_a_start_with_what_is_not_searched_is_tried_unless_it_is_as_shipped(
+    tmp_path: Path, model: Setting, other: Setting, origin: str
+) -> None:
+    fast = SPACE.suggested({"model": model, "runtime": "vino", "batch": 2, "streams": 2})
     searched: dict[str, list[Setting]] = {"runtime": ["onnx", "vino"], "batch": [1, 2, 4, 8, 16]}
     source = proposals(
-        tmp_path, Experiment(search=searched, start=[{"model": "small", "runtime": "onnx", "batch": 8}])
+        tmp_path, Experiment(search=searched, start=[{"model": other, "runtime": "onnx", "batch": 8}])
     )
     slow: list[dict[str, Setting]] = [{"batch": 16}, {"batch": 4}, {"batch": 2}]
     for number, settings in enumerate(slow):
@@ -100,7 +105,7 @@ def test_a_start_with_what_is_not_searched_is_tried_in_any_case(tmp_path: Path) 
     source.recall(judgement(fast, 9))
     proposal = source.ask(fast)
     assert proposal is not None
-    assert proposal.origin == "start"
+    assert proposal.origin == origin
 
 
 def test_a_start_with_what_has_taken_too_long_is_left_out(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engines.interface import Setting
+from engines.interface import Setting, Settings
 from harness import objectives
 from harness.errors import UserError
 from harness.experiments import Experiment
@@ -147,6 +147,13 @@ def test_more_pages_a_call_do_not_win_where_every_page_counts(
     assert config is not None
     assert (config.objective, config.rate) == (objective, rate)
     assert objectives.of(study).as_fast in render([study])
+
+
+def test_a_guess_from_the_hardware_is_tried_after_what_is_bold(scripted: str, tmp_path: Path) -> None:
+    guess: Settings = {"page_ms": 15}
+    work = replace(task(tmp_path, FAST), guesses=(guess,))
+    tried = [trial.variant for trial in tuner(tmp_path, work).run().trials if trial.phase == "search"]
+    assert tried[: len(FAST.start) + 1] == [work.space.suggested(start) for start in (*FAST.start, guess)]
 
 
 def test_the_winner_is_confirmed_on_pages_that_the_search_did_not_read(scripted: str, tmp_path: Path) -> None:
