@@ -118,7 +118,7 @@ def say(console: Console, study: Study, folder: RunFolder) -> None:
         console.print("[bold yellow]Best so far[/], not yet confirmed on unseen pages:")
     else:
         speedup, objective = proof.speedup.value, objectives.of(study)
-        overlap = plan.split_pages(study.references, study.seed).overlap
+        overlap = plan.split_pages(study.references).overlap
         gain = f"[bold green]{speedup:.2f} times {objective.faster}[/] than {compared}"
         if baseline_misses_bounds(study):
             within = f"[bold green]Within the bounds[/], which {compared} misses"
@@ -148,7 +148,7 @@ def _reads_worse(refused: Comparison, name: str, study: Study) -> str:
 
 def _more_pages(close: Comparison, study: Study, folder: RunFolder) -> str:
     speedup, increase, faster = close.speedup, close.cer_increase, objectives.of(study).faster
-    kept = len(plan.split_pages(study.references, study.seed).confirm)
+    kept = len(plan.split_pages(study.references).confirm)
     longer = (
         f"the same command with --out {folder.root} --resume --budget {math.ceil(2 * study.budget_s / 60)}m"
     )

@@ -1,7 +1,7 @@
 """How a budget is spent and which pages serve what. Pure."""
 
+import hashlib
 import math
-import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,35 +64,45 @@ class Split:
         return self.search if self.overlap else (*self.search, *self.confirm)
 
 
-def split_pages(pages: Sequence[ReferencePage], seed: int) -> Split:
-    """Split by document, half and half in each set and language, shuffled.
+def split_pages(pages: Sequence[ReferencePage], seed: int = 0) -> Split:
+    """Split by document, half and half in each set and language, in an order of chance that only names decide.
 
-    A set and language of one document only is split by page: a search that never saw a script would choose a
-    model that cannot read it. Any prefix of either part is a fair sample of all of it.
+    Runs on the same pages split them alike, whatever their seeds: they judge accuracy on the same pages, and none
+    proves on what an earlier one, whose best it starts from, has searched on. A set and language of one document only
+    is split by page: a search that never saw a script would choose a model that cannot read it. Any prefix of either
+    part is a fair sample of all of it.
     """
-    draw = random.Random(f"{seed}/split")
+
+    def by_chance(index: int) -> bytes:
+        page = pages[index]
+        return _chance(seed, page.set, page.document, page.page_id)
+
     strata: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, page in enumerate(pages):
         strata[page.set, page.language][page.document].append(index)
     search: list[list[int]] = []
     confirm: list[list[int]] = []
-    for documents in strata.values():
-        groups = list(documents.values())
+    for (set_, _), documents in strata.items():
+        groups = [documents[name] for name in sorted(documents, key=lambda name: _chance(seed, set_, name))]
         if len(groups) == 1:
-            groups = [[index] for index in groups[0]]
-        draw.shuffle(groups)
+            groups = [[index] for index in sorted(groups[0], key=by_chance)]
         # Largest first, each to the smaller half: a single thick book must not starve the other side.
         groups.sort(key=len, reverse=True)
         halves: tuple[list[int], list[int]] = ([], [])
         for group in groups:
             min(halves, key=len).extend(group)
         for part, half in zip((search, confirm), halves, strict=True):
-            draw.shuffle(half)
-            part.append(half)
+            part.append(sorted(half, key=by_chance))
     if not any(search) or not any(confirm):
         everything = tuple(_mixed(search + confirm))
         return Split(everything, everything, overlap=True)
     return Split(tuple(_mixed(search)), tuple(_mixed(confirm)), overlap=False)
+
+
+def _chance(seed: int, *names: str) -> bytes:
+    """A place in an order that looks drawn and stays the same."""
+    # File names that are no text are surrogates.
+    return hashlib.sha256("\0".join((str(seed), *names)).encode(errors="surrogateescape")).digest()
 
 
 def _mixed(strata: Sequence[Sequence[int]]) -> list[int]:

@@ -95,7 +95,7 @@ class Tuner:
         self._folder = folder
         self._listener = listener
         self._began = self._lab.now_s() - task.header.spent_s
-        self._split = plan.split_pages(task.header.references, task.header.seed)
+        self._split = plan.split_pages(task.header.references)
         text_knobs = [knob.name for knob in task.space.knobs if knob.changes_text]
         self._record = Record(task.header, task.pages, folder, machine, self._spent_s, text_knobs)
         if self._split.overlap:

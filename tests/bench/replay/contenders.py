@@ -47,16 +47,15 @@ Contender = Callable[[Table, float, int, Path], Result]
 
 def this_search(table: Table, budget_s: float, seed: int, folder: Path) -> Result:
     """The tool's own search, proof included."""
-    study, spent_s = _tuned(table, budget_s, seed, folder, ())
+    study, spent_s = _tuned(table, budget_s, seed, folder, sample=seed)
     return _proven(study, spent_s)
 
 
 def this_search_warm(table: Table, budget_s: float, seed: int, folder: Path) -> Result:
     """The same after a run of yesterday, whose cost is not counted: another seed, and the noise of another day."""
-    yesterday, _ = _tuned(
-        table, _EARLIER_SHARE * table.exhaustive_s(), seed + _OTHER_SEEDS, folder / "yesterday", ()
-    )
-    study, spent_s = _tuned(table, budget_s, seed, folder / "today", (yesterday,))
+    earlier_s = _EARLIER_SHARE * table.exhaustive_s()
+    yesterday, _ = _tuned(table, earlier_s, seed + _OTHER_SEEDS, folder / "yesterday", sample=seed)
+    study, spent_s = _tuned(table, budget_s, seed, folder / "today", (yesterday,), sample=seed)
     return _proven(study, spent_s)
 
 
@@ -65,10 +64,10 @@ def _proven(study: Study, spent_s: float) -> Result:
 
 
 def _tuned(
-    table: Table, budget_s: float, seed: int, folder: Path, earlier: Sequence[Study]
+    table: Table, budget_s: float, seed: int, folder: Path, earlier: Sequence[Study] = (), *, sample: int
 ) -> tuple[Study, float]:
     """A run of the main job on the table, and what it took in seconds."""
-    lab = Replay(table, seed)
+    lab = Replay(table, seed, sample)
     head = table.head
     header = Study(
         id=f"{seed:012x}",

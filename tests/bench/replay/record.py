@@ -287,7 +287,7 @@ def chosen_pages(pages: Sequence[PageRef], search: int, unseen: int) -> tuple[li
     references = [
         ReferencePage(p.id, p.set, p.document, p.text or "", p.profile, language=p.language) for p in short
     ]
-    halves = split_pages(references, seed=0)
+    halves = split_pages(references)
     if halves.overlap or len(halves.search) < search or len(halves.confirm) < unseen:
         raise UserError(
             f"{len(texts)} pages with text are too few for {search} and {unseen}; give more --data"

@@ -32,9 +32,12 @@ PROFILE = "strict"
 
 
 class Replay:
-    """A `Lab` over the pages of a table that a search may see."""
+    """A `Lab` over the pages of a table that a search may see.
 
-    def __init__(self, table: Table, seed: int) -> None:
+    Names decide which of them are kept for the proof: those of another `sample` are of other documents.
+    """
+
+    def __init__(self, table: Table, seed: int, sample: int = 0) -> None:
         self.table = table
         self._draw = random.Random(f"{seed}/replay")
         self._now_s = 0.0
@@ -42,11 +45,23 @@ class Replay:
         self._seen = [i for i, page in enumerate(table.head.pages) if not page.unseen]
         shown = [table.head.pages[i] for i in self._seen]
         self.pages = tuple(
-            PageRef(p.id, p.set, p.document, "", 0, "image", "a" * p.reference_chars, PROFILE, p.language)
+            PageRef(
+                p.id,
+                p.set,
+                f"{sample}/{p.document}",
+                "",
+                0,
+                "image",
+                "a" * p.reference_chars,
+                PROFILE,
+                p.language,
+            )
             for p in shown
         )
         self.references = tuple(
-            ReferencePage(p.id, p.set, p.document, "a" * p.reference_chars, PROFILE, language=p.language)
+            ReferencePage(
+                p.id, p.set, f"{sample}/{p.document}", "a" * p.reference_chars, PROFILE, language=p.language
+            )
             for p in shown
         )
 

@@ -38,7 +38,7 @@ def test_pages_of_the_proof_are_never_shown(
 ) -> None:
     engine = Calibrating(monkeypatch, {})
     pages, references = page_set(tmp_path, 24)
-    split = plan.split_pages(references, 0)
+    split = plan.split_pages(references)
     calibrated(Space.of("scripted", "cpu", MACHINE), pages, split)
     assert len(engine.seen) == calibration.MAX_PAGES
     assert engine.seen == [references[index].page_id for index in split.search[: calibration.MAX_PAGES]]
@@ -51,7 +51,7 @@ def test_every_variant_of_the_search_has_the_settings_that_name_the_pages(
 ) -> None:
     Calibrating(monkeypatch, {"page_ms": 7})
     pages, references = page_set(tmp_path, 4)
-    space = calibrated(Space.of("scripted", "cpu", MACHINE), pages, plan.split_pages(references, 0))
+    space = calibrated(Space.of("scripted", "cpu", MACHINE), pages, plan.split_pages(references))
     experiment = Experiment.model_validate({"search": search, "start": [{"garbled_pct": 10}]})
     proposals = Proposals(space, experiment, "sqlite://", "test", seed=0)
     variants = [space.variant({})]
@@ -66,7 +66,7 @@ def test_an_engine_that_calibrates_nothing_is_shown_nothing(scripted: str, tmp_p
     pages, references = page_set(tmp_path, 4)
     missing = [replace(page, path=str(tmp_path / "gone.png")) for page in pages]
     space = Space.of("scripted", "cpu", MACHINE)
-    assert calibrated(space, missing, plan.split_pages(references, 0)) == space
+    assert calibrated(space, missing, plan.split_pages(references)) == space
 
 
 def test_a_page_that_cannot_be_read_is_left_out(
@@ -74,7 +74,7 @@ def test_a_page_that_cannot_be_read_is_left_out(
 ) -> None:
     engine = Calibrating(monkeypatch, {})
     pages, references = page_set(tmp_path, 6)
-    split = plan.split_pages(references, 0)
+    split = plan.split_pages(references)
     broken = pages[split.search[0]]
     Path(broken.path).write_bytes(b"no image")
     calibrated(Space.of("scripted", "cpu", MACHINE), pages, split)
@@ -90,4 +90,4 @@ def test_a_cache_that_cannot_be_written_is_said_plainly(
     monkeypatch.setattr(registry.load("scripted"), "calibrate", full, raising=False)
     pages, references = page_set(tmp_path, 4)
     with pytest.raises(UserError, match=r"No space left on device.*set OCR_TUNE_CACHE"):
-        calibrated(Space.of("scripted", "cpu", MACHINE), pages, plan.split_pages(references, 0))
+        calibrated(Space.of("scripted", "cpu", MACHINE), pages, plan.split_pages(references))

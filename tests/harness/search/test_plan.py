@@ -1,4 +1,5 @@
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -38,13 +39,30 @@ def test_no_document_of_a_set_is_on_both_sides(found: list[ReferencePage], seed:
         assert {p.document for p in found if p.set == set_} == {document}
 
 
+@given(pages, st.randoms())
+def test_names_alone_decide_the_split(found: list[ReferencePage], order: random.Random) -> None:
+    shuffled = order.sample(found, len(found))
+    sides = [{some[i].page_id for i in plan.split_pages(some).search} for some in (found, shuffled)]
+    assert sides[0] == sides[1]
+
+
+def test_another_seed_splits_otherwise() -> None:
+    found = [page("a", f"d{i}", 0) for i in range(40)]
+    assert plan.split_pages(found, 1) != plan.split_pages(found)
+
+
+def test_a_name_that_is_no_text_is_a_name() -> None:
+    found = [page("a", "\udcff", 0), page("a", "d", 0)]
+    assert sorted(plan.split_pages(found).every) == [0, 1]
+
+
 def test_one_page_serves_both_and_says_so() -> None:
-    assert plan.split_pages([page("a", "d", 0)], 0) == plan.Split((0,), (0,), overlap=True)
+    assert plan.split_pages([page("a", "d", 0)]) == plan.Split((0,), (0,), overlap=True)
 
 
 def test_any_prefix_is_a_fair_sample_of_the_sets() -> None:
     found = [page("a", f"d{i}", 0) for i in range(40)] + [page("b", f"d{i}", 0) for i in range(10)]
-    split = plan.split_pages(found, 0)
+    split = plan.split_pages(found)
     for part in (split.search, split.confirm):
         assert sorted(found[i].set for i in part[:10]) == ["a"] * 8 + ["b"] * 2
 
@@ -52,7 +70,7 @@ def test_any_prefix_is_a_fair_sample_of_the_sets() -> None:
 def test_a_language_of_one_document_is_on_both_sides() -> None:
     books = [page("a", f"d{i}", 0) for i in range(10)]
     manual = [replace(page("a", "manual", i), language="ja") for i in range(4)]
-    split = plan.split_pages(books + manual, 0)
+    split = plan.split_pages(books + manual)
     for part in (split.search, split.confirm):
         assert sum(i >= len(books) for i in part) == 2
 
