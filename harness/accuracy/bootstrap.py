@@ -98,16 +98,16 @@ def ratio_interval(
 ) -> Interval:
     """The sum of `numerators` over that of `lengths`, one of each a unit of one of `sets`, with its 95 % interval.
 
-    How the sets are mixed is the user's choice and no accident, so units are drawn within their set. The variance is
-    that of a stratified ratio of sums (Cochran, Sampling Techniques, chapter 6), its degrees of freedom are those of
-    Satterthwaite, and draws are those of Rao and Wu (JASA 83, 1988), which are as wide as that variance.
+    How the sets are mixed is the user's choice and no accident: units are drawn within their set, and each set keeps
+    its share of the length, whatever the lengths that are drawn. The variance is that of a separate ratio estimate
+    (Cochran, Sampling Techniques, section 6.10), its degrees of freedom are those of Satterthwaite, and draws are
+    those of Rao and Wu (JASA 83, 1988), which are as wide as that variance.
     """
     value = float(numerators.sum() / lengths.sum())
     if len(lengths) == 1:
         return Interval(value, min(floor, value), max(1.0, value))
-    strata = _strata(sets)
-    residuals = numerators - value * lengths
-    variances = np.array([len(units) * residuals[units].var(ddof=1) for units in strata])
+    strata = _strata(sets, lengths)
+    variances = np.array([_variance(numerators[units], lengths[units]) for units in strata])
     if not variances.any():
         return Interval(value, value, value)
     sizes = np.array([len(units) for units in strata])
@@ -123,14 +123,20 @@ def ratio_interval(
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
-def _strata(sets: Sequence[str]) -> list[NDArray[np.intp]]:
-    """Indices of the units of each set; sets of very few are drawn together, at need with the next larger one."""
+def _variance(numerators: NDArray[np.float64], lengths: NDArray[np.float64]) -> float:
+    """Of the sum of `numerators` where the sum of `lengths` is given."""
+    residuals = numerators - numerators.sum() / lengths.sum() * lengths
+    return float(len(lengths) * residuals.var(ddof=1))
+
+
+def _strata(sets: Sequence[str], lengths: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Indices of the units of each set; sets of very few or of no length are drawn with the next larger one."""
     members: dict[str, list[int]] = {}
     for unit, name in enumerate(sets):
         members.setdefault(name, []).append(unit)
     strata: list[list[int]] = []
-    for _, units in sorted(members.items(), key=lambda item: (len(item[1]), item[0])):
-        if strata and len(strata[-1]) < MIN_STRATUM:
+    for _, units in sorted(members.items(), key=lambda item: (lengths[item[1]].any(), len(item[1]), item[0])):
+        if strata and (len(strata[-1]) < MIN_STRATUM or not lengths[strata[-1]].any()):
             strata[-1] += units
         else:
             strata.append(units)
@@ -144,18 +150,17 @@ def _draw_ratios(
     draws: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """At most `draws` ratios: of each stratum one unit fewer than it has, with replacement, scaled up to its size."""
+    """At most `draws` ratios: of each stratum one unit fewer than it has, with replacement."""
     rng = np.random.default_rng(seed)
     chunk = max(1, _CELLS_AT_ONCE // len(lengths))
     ratios = []
     for start in range(0, draws, chunk):
         count = min(chunk, draws - start)
-        tops, bottoms = np.zeros(count), np.zeros(count)
+        whole, told = np.zeros(count), np.ones(count, dtype=bool)
         for units in strata:
             drawn = units[rng.integers(0, len(units), size=(count, len(units) - 1))]
-            scale = len(units) / (len(units) - 1)
-            tops += scale * numerators[drawn].sum(axis=1)
-            bottoms += scale * lengths[drawn].sum(axis=1)
-        told = bottoms > 0  # a draw of blank pages has no ratio
-        ratios.append(tops[told] / bottoms[told])
+            tops, bottoms = numerators[drawn].sum(axis=1), lengths[drawn].sum(axis=1)
+            told &= bottoms > 0  # a draw of blank pages has no ratio
+            whole += lengths[units].sum() / lengths.sum() * tops / np.where(told, bottoms, 1.0)
+        ratios.append(whole[told])
     return np.concatenate(ratios)

@@ -70,7 +70,9 @@ class Display:
             increase = judgement.cer_increase
             cer = f", CER {100 * increase.value:+.2f} points" if increase else ""
             worse = {} if judgement.feasible else judgement.cer_by_set
-            lost = ", ".join(f"{name} {100 * more:+.2f}" for name, more in worse.items() if more > 0)
+            lost = ", ".join(
+                f"{name} {100 * more.value:+.2f}" for name, more in worse.items() if more.value > 0
+            )
             cer += f" ({escape(lost)})" if lost else ""
             mark = "[green]" if judgement.feasible else "[yellow]" if judgement.likely else "[dim]"
             trials = f" over {judgement.trials} trials" if judgement.trials > 1 else ""

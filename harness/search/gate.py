@@ -1,7 +1,7 @@
 """What a trial is worth: its speed against the baseline on the same pages, and the bounds that it must meet."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist, fmean
 
@@ -42,8 +42,10 @@ class Judgement:
     page was read, else by its best estimate; None for a failure, and where no page has text to be read."""
     share_read: float = 1.0
     """Of the pages that the baseline read."""
-    cer_by_set: Mapping[str, float] = field(default_factory=dict)
+    cer_by_set: Mapping[str, Interval] = field(default_factory=dict)
     """By how much more CER each data set is read, where there are several with text to be read."""
+    chance_of_proof: float = 1.0
+    """That unseen pages show the accuracy to be within its bound."""
 
     @property
     def feasible(self) -> bool:
@@ -57,16 +59,8 @@ class Judgement:
 
     @property
     def promise(self) -> float:
-        """The log of the speed-up times the chance that unseen pages prove the accuracy.
-
-        As many other pages give another estimate, as uncertain as this one: by how much its upper bound misses the
-        margin is normally distributed around what this one's does, with twice the variance.
-        """
-        missed = self.violations.get("cer", 0.0)
-        if self.cer_increase is None or self.cer_increase.low == self.cer_increase.high:
-            return self.log_speedup if missed <= 0 else 0.0
-        sd = (self.cer_increase.high - self.cer_increase.low) / (2 * _NORMAL.inv_cdf(0.975))
-        return self.log_speedup * _NORMAL.cdf(-missed / (math.sqrt(2) * sd))
+        """The log of the speed-up times the chance that unseen pages prove the accuracy."""
+        return self.log_speedup * self.chance_of_proof
 
     @property
     def trifle(self) -> float:
@@ -109,7 +103,7 @@ def judge(
     )
     violations = violations_of(trial.outcome, constraints)
     likely = all(violation <= 0 for violation in violations.values())
-    share_read, excess = len(same) / max(1, len(baseline_scores)), None
+    share_read, excess, chance = len(same) / max(1, len(baseline_scores)), None, 1.0
     sets = cer_increase_by_set(same, scores)
     if increase is not None:
         bound = constraints.max_cer_increase
@@ -118,6 +112,7 @@ def judge(
         violations["cer"] = max(increase.high, worst) - bound
         likely = likely and increase.value <= bound and not harmed_sets(sets, bound)
         excess = max(increase.high if share_read == 1 else increase.value, worst) - bound
+        chance = chance_of_proof(increase, sets.values(), bound)
     errors = {score.page_id: score.characters.errors for score in same}
     more_edits = {score.page_id: score.characters.errors - errors[score.page_id] for score in scores}
     return Judgement(
@@ -129,8 +124,29 @@ def judge(
         more_edits,
         cer_excess=excess,
         share_read=share_read,
-        cer_by_set={name: each.value for name, each in sets.items()},
+        cer_by_set=sets,
+        chance_of_proof=chance,
     )
+
+
+def chance_of_proof(increase: Interval, sets: Iterable[Interval], max_cer_increase: float) -> float:
+    """The chance that unseen pages show what `best_of` asks of the accuracy, as if a set said nothing of the whole.
+
+    As many other pages give another estimate, as uncertain as this one: it is normally distributed around this one
+    with twice its variance. Its upper bound must not be above the margin. That of a set must not be above the margin
+    and surely above 0.
+    """
+    slacks = [(increase, max_cer_increase - increase.high)]
+    slacks += [(each, max(max_cer_increase, each.value - each.low) - each.value) for each in sets]
+    return math.prod(_chance_of_staying(each, slack) for each, slack in slacks)
+
+
+def _chance_of_staying(estimate: Interval, slack: float) -> float:
+    """That other pages' estimate is at most so much above this one."""
+    sd = (estimate.high - estimate.low) / (2 * _NORMAL.inv_cdf(0.975))
+    if sd == 0:
+        return float(slack >= 0)
+    return _NORMAL.cdf(slack / (math.sqrt(2) * sd))
 
 
 def together(judgements: Sequence[Judgement]) -> Judgement:
@@ -166,19 +182,19 @@ def incumbent(judgements: Sequence[Judgement]) -> Judgement | None:
 def finalists(judgements: Sequence[Judgement], count: int, *, must_be_faster: bool = True) -> list[Judgement]:
     """Different variants for the confirmation, all faster than the baseline if they must be, which is none of them.
 
-    The incumbent; the one that is surest to meet the constraints, so that a run whose bold guesses fail on unseen
-    pages still ends with a gain; then the fastest that are likely to, those first whose text is not that of one
-    before them: it would be refused with it. Surest is what reads as the baseline does: a few pages that happened to
-    be read better promise less, and where they are slower too, nothing. None is a trifle: its proof would take as
-    long.
+    The incumbent; where that may fail on unseen pages, the one that is surest not to, so that the run still ends with
+    a gain; then the fastest that are likely not to, those first whose text is not that of one before them: it would
+    be refused with it. Surest is what reads as the baseline does: a few pages that happened to be read better promise
+    less, and where they are slower too, nothing. None is a trifle: its proof would take as long.
     """
     tried = (j for j in judgements if j.trial.phase == "search")
     fast = sorted((j for j in tried if j.log_speedup > 0 or not must_be_faster), key=lambda j: -j.log_speedup)
     trifle = max((judgement.trifle for judgement in fast if judgement.likely), default=0.0)
     likely = [j for j in fast if j.likely and (trifle <= 0 or j.log_speedup >= trifle)]
-    surest = sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))
     first = incumbent(likely)
-    safe = [*([first] if first else []), *surest[:1]]
+    safe = [first] if first else []
+    if not (first and first.safe):
+        safe += sorted(likely, key=lambda j: (not j.reads_alike, j.violations.get("cer", 0.0)))[:1]
     sure = max((j.log_speedup for j in safe if j.reads_alike), default=-math.inf)
     bold = _of_their_own(safe, [j for j in likely if j.log_speedup > sure])
     chosen: list[Judgement] = []

@@ -87,6 +87,31 @@ def test_sets_that_are_read_better_and_worse_by_nature_do_not_widen_the_interval
     assert width < 0.75 * mixed_width
 
 
+def test_the_lengths_of_documents_do_not_matter_where_a_set_gains_alike() -> None:
+    rng, hits, trials, widest = np.random.default_rng(8), 0, 300, 0.0
+    for _ in range(trials):
+        sides: tuple[list[PageScore], list[PageScore]] = ([], [])
+        truth = 0.0
+        for name, documents, longest, rate in (("typed", 8, 16_000, -0.07), ("slips", 12, 900, 0.0)):
+            for length in rng.integers(longest // 20, longest, documents):
+                number, errors = len(sides[0]), int(length * 0.1)
+                more = rng.normal(rate, 0.01) * length
+                truth += rate * length
+                for side, count in zip(sides, (errors, errors + round(more)), strict=True):
+                    side.append(page(number, count, int(length), set_=name))
+        interval = cer_increase(*sides, draws=1000)
+        hits += interval.low <= truth / sum(p.characters.reference_length for p in sides[0]) <= interval.high
+        widest = max(widest, interval.high - interval.low)
+    assert 0.92 <= hits / trials <= 0.985
+    assert widest < 0.035
+
+
+def test_a_set_of_no_length_is_drawn_with_another() -> None:
+    more, lengths = np.array([1.0, 0, 2, 0, 1, 3]), np.array([0.0, 0, 0, 90, 80, 100])
+    found = ratio_interval(more, lengths, ["blank"] * 3 + ["text"] * 3)
+    assert found == ratio_interval(more, lengths, ["set"] * 6)
+
+
 def test_each_set_has_its_own_increase_where_there_are_several() -> None:
     a, b = two_sets(np.random.default_rng(7))
     found = cer_increase_by_set(a, [*b[::-1]])

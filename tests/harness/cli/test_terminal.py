@@ -48,7 +48,7 @@ def test_a_fast_trial_that_harms_a_set_says_which(tmp_path: Path) -> None:
         Interval(-0.02, -0.03, -0.01),
         {"cer": 0.01},
         likely=False,
-        cer_by_set={"books": -0.05, "[slips]": 0.012},
+        cer_by_set={"books": Interval(-0.05, -0.06, -0.04), "[slips]": Interval(0.012, 0.01, 0.014)},
     )
     console = Console(record=True, width=1000, file=(tmp_path / "screen").open("w", encoding="utf-8"))
     with console.file:

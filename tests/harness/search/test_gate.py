@@ -1,10 +1,12 @@
 import math
+import random
 from dataclasses import replace
 
 import pytest
 
 from engines.interface import Line
 from harness.accuracy.scores import PageScore, score_page
+from harness.bounds import harmed_sets
 from harness.objectives import ENERGY, LATENCY, THROUGHPUT, Objective, cost
 from harness.search import gate
 from harness.search.gate import Judgement
@@ -83,7 +85,7 @@ def test_a_gain_on_one_set_does_not_hide_what_is_lost_on_another() -> None:
     assert mixed.cer_increase.high < 0
     assert not mixed.feasible
     assert not mixed.likely
-    assert mixed.cer_by_set["books"] < 0 < mixed.cer_by_set["slips"]
+    assert mixed.cer_by_set["books"].high < 0 < mixed.cer_by_set["slips"].low
     doubtful = gate.judge(
         trial, page_totals(measurement(1.0), THROUGHPUT), Constraints(), scored(0, 5)[:5], scored(50, 3)
     )
@@ -180,6 +182,40 @@ def test_the_incumbent_is_the_fastest_sure_one_else_the_fastest_likely_one() -> 
     assert gate.incumbent([fast_and_bad]) is None
 
 
+@pytest.mark.parametrize(
+    ("increase", "sets"),
+    [
+        (Interval(-0.001, -0.004, 0.002), []),
+        (Interval(0.001, -0.002, 0.004), []),
+        # Much is gained on one set of long texts, which says little about the other.
+        (
+            Interval(-0.050, -0.080, -0.020),
+            [Interval(-0.090, -0.150, -0.030), Interval(-0.002, -0.006, 0.002)],
+        ),
+        (
+            Interval(-0.050, -0.080, -0.020),
+            [Interval(-0.090, -0.150, -0.030), Interval(0.006, -0.002, 0.014)],
+        ),
+        (Interval(-0.050, -0.080, -0.020), [Interval(0.018, 0.010, 0.026)]),
+    ],
+)
+def test_the_chance_of_a_proof_is_how_often_as_many_other_pages_give_one(
+    increase: Interval, sets: list[Interval]
+) -> None:
+    draw = random.Random(0)
+
+    def elsewhere(each: Interval) -> Interval:
+        half = (each.high - each.low) / 2
+        value = draw.gauss(each.value, math.sqrt(2) * half / 1.96)
+        return Interval(value, value - half, value + half)
+
+    proven = 0
+    for _ in range(4000):
+        others = {str(i): elsewhere(each) for i, each in enumerate(sets)}
+        proven += elsewhere(increase).high <= 0.002 and not harmed_sets(others, 0.002)
+    assert gate.chance_of_proof(increase, sets, 0.002) == pytest.approx(proven / 4000, abs=0.03)
+
+
 def test_a_sure_trifle_does_not_lead_where_much_more_is_likely() -> None:
     base = judged(measurement(0.5))
     trifle = replace(base, log_speedup=0.04)
@@ -189,27 +225,33 @@ def test_a_sure_trifle_does_not_lead_where_much_more_is_likely() -> None:
         cer_increase=Interval(-0.05, -0.08, -0.02),
         violations={"cer": 0.01},
         likely=True,
+        chance_of_proof=0.5,
     )
     assert trifle.feasible
     assert not likely.feasible
     assert gate.incumbent([trifle, likely]) is likely
     assert gate.incumbent([replace(trifle, log_speedup=0.9), likely]).log_speedup == 0.9  # type: ignore[union-attr]
     assert gate.finalists([trifle, likely], 3) == [likely]
-    hopeless = replace(likely, cer_increase=Interval(0.001, -0.001, 0.003), violations={"cer": 0.05})
+    hopeless = replace(likely, violations={"cer": 0.05}, chance_of_proof=0.01)
     assert gate.incumbent([trifle, hopeless]) is trifle
 
 
 def test_finalists_are_the_fastest_sure_the_surest_and_the_fastest_likely() -> None:
     def candidate(name: str, log_speedup: float, upper: float) -> Judgement:
         base = judged(measurement(0.5), name=name)
-        return Judgement(base.trial, log_speedup, Interval(0, 0, upper), {"cer": upper - 0.002}, likely=True)
+        increase = Interval(0, 0, upper)
+        chance = gate.chance_of_proof(increase, (), 0.002)
+        missed = {"cer": upper - 0.002}
+        return Judgement(base.trial, log_speedup, increase, missed, likely=True, chance_of_proof=chance)
 
-    sure, surest = candidate("sure", 1.0, 0.001), candidate("surest", 0.5, -0.01)
+    sure, surest = candidate("sure", 1.0, 0.0018), candidate("surest", 0.5, -0.01)
     bold, slower = candidate("bold", 2.0, 0.02), candidate("slower", -0.1, -0.5)
     chosen = gate.finalists([slower, bold, surest, sure], 3)
     assert chosen == [sure, surest, bold]
     alike = candidate("alike", 0.3, 0.0)
     assert gate.finalists([slower, bold, surest, sure, alike], 3) == [sure, alike, bold]
+    safe = replace(sure, chance_of_proof=0.99)
+    assert gate.finalists([slower, bold, surest, safe], 3) == [safe, bold, surest]
     assert gate.finalists([slower], 3) == []
     assert gate.finalists([slower], 3, must_be_faster=False) == [slower]
     itself = replace(sure, trial=replace(sure.trial, phase="baseline"), log_speedup=1e-16)
@@ -221,7 +263,9 @@ def test_where_none_is_sure_the_one_finalist_is_that_which_promises_most() -> No
     def candidate(name: str, gain: float, value: float, upper: float) -> Judgement:
         base = judged(measurement(0.5), name=name)
         increase = Interval(value, 2 * value - upper, upper)
-        return Judgement(base.trial, math.log(gain), increase, {"cer": upper - 0.002}, likely=value <= 0.002)
+        chance = gate.chance_of_proof(increase, (), 0.002)
+        missed, likely = {"cer": upper - 0.002}, value <= 0.002
+        return Judgement(base.trial, math.log(gain), increase, missed, likely, chance_of_proof=chance)
 
     steady, quick = candidate("steady", 1.07, 0.0012, 0.0025), candidate("quick", 5.8, -0.0004, 0.0040)
     guess = candidate("guess", 13.0, 0.0019, 0.0300)
@@ -259,8 +303,7 @@ def test_what_is_less_sure_and_slower_than_what_reads_alike_is_no_finalist_befor
         return replace(base, trial=trial, log_speedup=log_speedup, more_edits=pages)
 
     sure, equal = candidate("sure", 1.0, 0, 0), candidate("equal", 0.9, 0, 0)
-    unsure = Interval(0.0, -0.01, 0.01)
-    other = replace(candidate("other", 0.6, 3, -2), cer_increase=unsure, violations={"cer": 0.008})
+    other = replace(candidate("other", 0.6, 3, -2), violations={"cer": 0.008}, chance_of_proof=0.1)
     assert other.likely
     assert gate.finalists([sure, equal, other], 2) == [sure, equal]
     assert gate.finalists([sure, equal, replace(other, log_speedup=1.2)], 2)[1].log_speedup == 1.2
