@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 import traceback
 from types import FrameType
 from typing import NoReturn
@@ -22,6 +23,8 @@ from harness.errors import UserError, unknown
 BAD_INPUT = 2
 FAULT = 70
 INTERRUPTED = 130
+_FINALIZED_S = 0.05
+"""Long enough for the object that was being finalized to be gone."""
 _OF_THE_DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EROFS: "the file system is read-only",
@@ -54,6 +57,7 @@ for _name, _help in _COMMANDS.items():
 def main() -> NoReturn:
     """Run a command and exit: 0, 1 and 3 are its own answers; 2 bad input, 70 a fault, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _interrupt_again
     # CUDA's own order is fastest first: `cuda:0` must be the GPU whose counters NVML reads.
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     sys.exit(run(sys.argv[1:]))
@@ -115,3 +119,12 @@ def _fault() -> int:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Python drops what is raised while an object is finalized, also the wish to stop: it is uttered once more."""
+    if lost.exc_type is KeyboardInterrupt:
+        main_thread = threading.main_thread().ident or 0
+        threading.Timer(_FINALIZED_S, signal.pthread_kill, (main_thread, signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(lost)

@@ -264,10 +264,10 @@ def test_a_run_is_not_resumed_on_other_pages(run: Path, tmp_path: Path) -> None:
     assert "begun on other pages" in done.stderr
 
 
-def begin(out: Path, pages: Path, trials: int) -> subprocess.Popen[bytes]:
+def begin(out: Path, pages: Path, trials: int, budget: str = "60s") -> subprocess.Popen[bytes]:
     """A run of which that many trials are finished."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from harness.cli.app import main; main()", *ENGINE, "--budget", "60s",
+        [sys.executable, "-c", "from harness.cli.app import main; main()", *ENGINE, "--budget", budget,
          "--data", str(pages), "--out", str(out)],
         env={**os.environ, "PYTHONPATH": str(PLUGIN)},
         stderr=subprocess.DEVNULL,
@@ -307,7 +307,31 @@ def test_after_kill_9_a_run_goes_on_and_no_finished_trial_is_lost(tmp_path: Path
 
 def test_sigterm_leaves_the_best_so_far_and_a_report(tmp_path: Path, pages: Path) -> None:
     out = tmp_path / "out"
-    process = begin(out, pages, trials=3)
+    process = begin(out, pages, trials=3, budget="10m")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) in (0, 1)
     assert "Interrupted: The run was stopped" in (out / "report.html").read_text()
+
+
+def test_sigterm_is_not_lost_on_an_object_that_is_being_finalized() -> None:
+    script = """
+import signal, time
+from harness.cli import app
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+def command(arguments):
+    try:
+        Finalized()
+        time.sleep(30)
+    except KeyboardInterrupt:
+        return app.INTERRUPTED
+    return 0
+
+app.run = command
+app.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")

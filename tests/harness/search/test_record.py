@@ -91,9 +91,9 @@ def test_the_first_pages_of_a_trial_are_judged_by_those_of_others_as_fast(
     assert race.lost(measured((4, 0.2)).blocks) is None  # as fast as the leader was on them
     assert race.lost(measured((4, 0.3)).blocks) == "dropped after 4 pages: 33 % slower than the best"
     # Beside one that is not sure to be accurate enough, what is fast enough to be a finalist is read on.
-    bold = replace(whole, violations={"cer": 0.001}, cer_increase=None, log_speedup=math.log(256))
+    bold = replace(whole, violations={"cer": 0.001}, chance_of_proof=0.0, log_speedup=math.log(256))
     assert record.race(bold).gain == 1.0  # it promises nothing
-    bold = replace(bold, cer_increase=Interval(0.0, -0.1, 0.1))
+    bold = replace(bold, chance_of_proof=0.5)
     assert record.race(bold).gain == pytest.approx(2.0, rel=0.01)  # a quarter of what it promises
     assert record.race(bold).lost(measured((4, 0.39)).blocks) is None
     assert "slower than what is worth a proof" in str(record.race(bold).lost(measured((4, 0.9)).blocks))
