@@ -17,7 +17,6 @@ from harness.space import Space
 REAL = Path(__file__).parents[3] / "shared" / "data"
 SETS = ("sroie_receipts", "ehri_typewritten")
 MACHINE = detect()
-BLOCK = 8
 DEADLINE_S = 600.0
 TINY: dict[str, Setting] = {
     "replicas": 2,
@@ -34,7 +33,8 @@ TINY: dict[str, Setting] = {
 def test_blocks_beside_a_long_queue(
     pages_per_call: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    count, visits = (None, 4) if request.config.getoption("benchmark_enable", default=False) else (9, 1)
+    whole = request.config.getoption("benchmark_enable", default=False)
+    count, size, visits = (None, 8, 4) if whole else (5, 4, 1)
     if not REAL.is_dir():
         pytest.skip("the real pages are not here")
     if MACHINE.cores < 2:
@@ -50,7 +50,7 @@ def test_blocks_beside_a_long_queue(
             hand = draw.sample(range(len(pages)), len(pages))
             took_s: dict[bool | None, float] = {}
             for refill in draw.sample([None, False, True], 3):  # None: the long queue, to its last page
-                blocks = [hand] if refill is None else cut(hand, BLOCK)
+                blocks = [hand] if refill is None else cut(hand, size)
                 took_s[refill] = sum(
                     session.read(block, DEADLINE_S, refill=bool(refill)).busy_s for block in blocks
                 )
@@ -59,5 +59,5 @@ def test_blocks_beside_a_long_queue(
     for refill, found in ratios.items():
         how = "filled to their end" if refill else "with their pauses"
         spread = f", sd {100 * stdev(found):.1f} %" if len(found) > 1 else ""
-        print(f"\n{pages_per_call} a call, blocks of {BLOCK} {how}: {100 * fmean(found):+.1f} %{spread}")
+        print(f"\n{pages_per_call} a call, blocks of {size} {how}: {100 * fmean(found):+.1f} %{spread}")
     assert all(abs(value) < 1 for found in ratios.values() for value in found)

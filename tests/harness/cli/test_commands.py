@@ -44,7 +44,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory, pages: Path) -> Path:
     """A finished run of the main job."""
     out = tmp_path_factory.mktemp("run") / "out"
-    done = tune(*ENGINE, "--budget", "60s", "--data", pages, "--out", out, "--json")
+    done = tune(*ENGINE, "--budget", "45s", "--data", pages, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["config"]["engine"] == "scripted"
     return out
@@ -298,7 +298,7 @@ def test_after_kill_9_a_run_goes_on_and_no_finished_trial_is_lost(tmp_path: Path
     study = json.loads((out / "study.json").read_text())
     doubt = Caution.THROTTLED.sentence
     (out / "study.json").write_text(json.dumps({**study, "cautions": [*study["cautions"], doubt]}))
-    done = tune(*ENGINE, "--budget", "70s", "--data", pages, "--out", out, "--resume")
+    done = tune(*ENGINE, "--budget", "45s", "--data", pages, "--out", out, "--resume")
     assert done.returncode == 0, done.stderr
     assert doubt in json.loads((out / "study.json").read_text())["cautions"]
     assert all(path.read_bytes() == content for path, content in kept.items())

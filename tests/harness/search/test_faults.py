@@ -89,7 +89,7 @@ def test_a_run_that_is_killed_twenty_times_loses_nothing(tmp_path: Path) -> None
         kept = now
     assert kept
     done = subprocess.run(
-        [*run, "--budget", "120s", "--resume"],
+        [*run, "--budget", "90s", "--resume"],
         env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
