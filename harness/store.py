@@ -2,7 +2,7 @@
 
     best.yaml  report.html  trials.csv  study.db  study.json  trials/0007-1f2e3d4c5b6a/result.json
 
-and `proof.json` until the proof is judged.
+and `proof.json`, the rounds of the proof: a run that is taken up again goes on with them.
 
 Every file is written under a temporary name, flushed to the disk and renamed: a reader, or a machine that loses
 power, sees the old file or the new one.

@@ -67,14 +67,15 @@ def joint(findings: Sequence[Finding]) -> Outcome:
 def speed_outcome(log_ratios: Sequence[float], max_slowdown: float) -> Outcome:
     """The gate: `log_ratios` are the rounds' log(t_baseline / t_current), `max_slowdown` a share such as 0.05.
 
-    It passes where the whole interval lies above the bound. It is a regression where the whole interval lies
-    below 1 and the estimate is nearer to the bound than to no change: a slowdown that is sure but trifling goes
-    on being measured until it proves to be within the bound.
+    It passes where the whole interval lies above the bound. It is a regression where the whole interval of 99 % lies
+    below 1, for a false alarm costs a morning, and the estimate is nearer to the bound than to no change: a slowdown
+    that is sure but trifling goes on being measured until it proves to be within the bound.
     """
     ratio = stats.speedup(log_ratios, sequential=True)
     if ratio.low > 1 - max_slowdown:
         return Outcome.PASS
-    if ratio.high < 1 and ratio.value <= 1 - max_slowdown / 2:
+    surely = stats.speedup(log_ratios, sequential=True, alpha=stats.DIFFERENCE_ALPHA)
+    if surely.high < 1 and ratio.value <= 1 - max_slowdown / 2:
         return Outcome.REGRESSION
     return Outcome.INCONCLUSIVE
 

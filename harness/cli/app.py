@@ -86,14 +86,17 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         where = f" ({error.filename})" if error.filename else ""
         return f"{_OF_THE_DISK[error.errno]}{where}; make room or choose another folder with --out"
-    return _of_sqlite(error.__cause__)
+    return _of_sqlite(error)
 
 
-def _of_sqlite(cause: BaseException | None) -> str | None:
-    """What is wrong with the study's database; SQLAlchemy, and so Optuna, raises errors of its own from SQLite's."""
+def _of_sqlite(error: BaseException) -> str | None:
+    """What is wrong with the study's database: Optuna raises errors of its own from SQLAlchemy's from SQLite's."""
     import sqlite3
 
-    if not isinstance(cause, sqlite3.OperationalError):
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, sqlite3.OperationalError):
+        cause = cause.__cause__
+    if cause is None:
         return None
     wrong = {
         sqlite3.SQLITE_FULL: _OF_THE_DISK[errno.ENOSPC],

@@ -74,39 +74,38 @@ def side_by_side(
     round_s = rounds[-1].took_s if rounds else 0.0
     stopped = False
     count = min(scheme.pages_per_round, len(pages))
-    while len(sides) > 1 and (len(rounds) < plan.MAX_CONFIRM_ROUNDS or read < len(pages)):
-        remaining_s = left_s()
-        # Rounds and their pages follow the clock, never the results: the interval stays honest.
-        missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
-        if rounds and missing:
-            cold_s = sum(rounds[-1].cold_start_s)
-            page_s = (round_s - cold_s) / rounds[-1].pages
-            count = plan.pages_that_fit(remaining_s / missing, cold_s, page_s, count)
-        if count == 0 or remaining_s <= 0 or (not missing and remaining_s < plan.HEADROOM * round_s):
-            break
-        hand = [pages[(read + i) % len(pages)] for i in range(count)]
-        begins(len(rounds) + 1, max(scheme.rounds, len(rounds) + 1))
-        try:
-            in_time = replace(limits, trial_s=plan.OVERTIME * remaining_s)
-            rounds.append(lab.interleaved_round(bench, sides, hand, number, in_time))
-            read, round_s = read + count, remaining_s - left_s()
-        except KeyboardInterrupt:
-            stopped = True
-            break
-        except SideFailedError as error:
-            if error.failure.kind is FailureKind.TIMEOUT and left_s() <= 0:
+    try:
+        while len(sides) > 1 and (len(rounds) < plan.MAX_CONFIRM_ROUNDS or read < len(pages)):
+            remaining_s = left_s()
+            # Rounds and their pages follow the clock, never the results: the interval stays honest.
+            missing = max(0, plan.MIN_CONFIRM_ROUNDS - len(rounds))
+            if rounds and missing:
+                cold_s = sum(rounds[-1].cold_start_s)
+                page_s = (round_s - cold_s) / rounds[-1].pages
+                count = plan.pages_that_fit(remaining_s / missing, cold_s, page_s, count)
+            if count == 0 or remaining_s <= 0 or (not missing and remaining_s < plan.HEADROOM * round_s):
                 break
-            last = len(sides) - 1
-            out = last if error.failure.kind is FailureKind.OOM else error.side or last
-            if error.side in (0, out):
-                failed.append((sides[error.side], error.failure))
-            if error.side == 0 and last == 1:
-                break
-            sides.pop(out)
-            rounds = [_without(result, out) for result in rounds]
-            round_s *= last / (last + 1)
-        number += 1
-        keep(SideBySide(tuple(sides), tuple(rounds), tuple(failed), stopped))
+            hand = [pages[(read + i) % len(pages)] for i in range(count)]
+            begins(len(rounds) + 1, max(scheme.rounds, len(rounds) + 1))
+            try:
+                in_time = replace(limits, trial_s=plan.OVERTIME * remaining_s)
+                rounds.append(lab.interleaved_round(bench, sides, hand, number, in_time))
+                read, round_s = read + count, remaining_s - left_s()
+            except SideFailedError as error:
+                if error.failure.kind is FailureKind.TIMEOUT and left_s() <= 0:
+                    break
+                last = len(sides) - 1
+                out = last if error.failure.kind is FailureKind.OOM else error.side or last
+                if error.side in (0, out):
+                    failed.append((sides[error.side], error.failure))
+                if error.side == 0 and last == 1:
+                    break
+                sides, rounds = sides[:out] + sides[out + 1 :], [_without(result, out) for result in rounds]
+                round_s = rounds[-1].took_s if rounds else 0.0
+            number += 1
+            keep(SideBySide(tuple(sides), tuple(rounds), tuple(failed)))
+    except KeyboardInterrupt:
+        stopped = True
     return SideBySide(tuple(sides), tuple(rounds), tuple(failed), stopped)
 
 

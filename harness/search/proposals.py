@@ -141,7 +141,7 @@ class Proposals:
         if not self._knobs:
             return None
         self._turns += 1
-        stepping = self._turns % _SAMPLER_EVERY
+        stepping = self._turns % _SAMPLER_EVERY != 0
         if incumbent is not None and stepping and (known := self._known_way(incumbent, busy)):
             return known
         for _ in range(_ATTEMPTS):
@@ -155,7 +155,7 @@ class Proposals:
             else:
                 self._tag(trial, variant)
                 return Proposal(variant, trial, "sampler")
-        return None
+        return None if incumbent is None or stepping else self._known_way(incumbent, busy)
 
     def _is_worth_a_start(self, variant: Variant, incumbent: Variant | None) -> bool:
         """Not what takes too long; nor what is careful and slow, beside an incumbent that needs no such fallback."""

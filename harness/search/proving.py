@@ -16,7 +16,7 @@ from harness.search.noise import reckoned_sd
 from harness.search.record import Record
 from harness.search.underway import Underway
 from harness.store import RunFolder
-from harness.values import Failure, Measurement, Study, TrialResult, Variant
+from harness.values import Comparison, Failure, Measurement, Study, TrialResult, Variant
 
 
 class Proving:
@@ -39,8 +39,12 @@ class Proving:
         self._tried = sum(trial.phase != "confirm" for trial in record.trials)
 
     def begun(self) -> Underway | None:
-        """The proof that this run was killed in, where it is still the one to go on with."""
-        return underway.known(self._folder.proof_json, self._tried, self._header.constraints)
+        """The proof of an earlier part of this run, where it is still the one to go on with.
+
+        Also one that was judged: what it refused would else be proven anew, on fewer pages, until it passes.
+        """
+        proof = underway.known(self._folder.proof_json, self._tried, self._header.constraints)
+        return proof if proof and len(proof.read.sides) > 1 else None
 
     def planned(self, judgements: Sequence[Judgement]) -> Underway | None:
         """The proof of as many finalists as there is time for; None for none."""
@@ -101,18 +105,15 @@ class Proving:
             self._keep(variant, failure, proof.began_s)
             if variant == record.best:  # proven before the run was taken up again, and refuted now
                 record.best = None
-        enough = len(read.rounds) >= plan.MIN_CONFIRM_ROUNDS
-        if enough:
+        if len(read.rounds) >= plan.MIN_CONFIRM_ROUNDS:
             self._judge(read, proof.began_s)
         elif record.best is None:
             record.warn(Caution.UNCONFIRMED)
-        if enough or not read.stopped:
-            path.unlink(missing_ok=True)
         if read.stopped:
             raise KeyboardInterrupt  # the run says that more was to come
 
     def _judge(self, read: SideBySide, began_s: float) -> None:
-        """Choose the winner, and keep the proof; where a kill cut that short, what is kept already stays as it is."""
+        """Choose the winner, and keep the proof in place of what was kept when it had fewer rounds."""
         record = self._record
         record.learn_references(read.measured[0].pages)
         found = read.comparisons(record.bench())
@@ -122,17 +123,26 @@ class Proving:
         record.best = winner(
             read, found, self._header.constraints, standing, must_be_faster=record.must_be_faster
         )
-        kept = {(each.b.id, each.log_ratios) for each in record.comparisons}
-        record.comparisons += tuple(each for each in found if (each.b.id, each.log_ratios) not in kept)
+        others = (known for known in record.comparisons if not any(_goes_on(each, known) for each in found))
+        record.comparisons = (*others, *found)
         for side, measurement in zip(read.sides, read.measured, strict=True):
             self._keep(side, measurement, began_s)
 
     def _keep(self, variant: Variant, outcome: Measurement | Failure, began_s: float) -> None:
-        proven = (trial for trial in self._record.trials if trial.phase == "confirm")
-        if any((trial.variant, trial.started_s) == (variant, began_s) for trial in proven):
+        known = next(
+            (
+                trial
+                for trial in self._record.trials
+                if (trial.variant, trial.phase, trial.started_s) == (variant, "confirm", began_s)
+                and type(trial.outcome) is type(outcome)
+            ),
+            None,
+        )
+        if known and known.outcome == outcome:
             return
+        number = known.number if known else self._record.new_number()
         wall_s = self._spent_s() - began_s
-        trial = TrialResult(self._record.new_number(), variant, "confirm", began_s, wall_s, outcome)
+        trial = TrialResult(number, variant, "confirm", began_s, wall_s, outcome)
         self._record.keep(trial)
         if self._record.refutes(trial):
             self._record.judge(trial)
@@ -140,6 +150,12 @@ class Proving:
     def _left_s(self) -> float:
         """Until the report must be begun."""
         return self._header.budget_s - plan.REPORT_S - self._spent_s()
+
+
+def _goes_on(comparison: Comparison, earlier: Comparison) -> bool:
+    """Whether it is the earlier one with more rounds, or with as many."""
+    ratios = earlier.log_ratios
+    return comparison.b == earlier.b and comparison.log_ratios[: len(ratios)] == ratios
 
 
 def _start_and_page_s(measured: Measurement) -> tuple[float, float]:

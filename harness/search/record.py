@@ -110,8 +110,9 @@ class Record:
         return self._next - 1
 
     def keep(self, trial: TrialResult) -> None:
-        """A trial has ended, however it did."""
+        """A trial has ended, however it did; one that went on comes in place of what it was."""
         self._folder.save_trial(trial)
+        self.trials = [known for known in self.trials if known.number != trial.number]
         self.trials.append(trial)
         self._folder.save_study(self.study())
 
@@ -127,6 +128,8 @@ class Record:
         if doubt := truth_caution(self._header.references):
             self.warn(doubt)
         self.learn_references(self.measured_baseline.pages)
+        for proof in self.measured(trial.variant):  # of a run that was taken up again
+            self.learn_references(proof.pages)
         self._passes = [Pass(0.0, page_shares(self.measured_baseline, self.objective))]
         for known in self.trials:
             if known.phase != "confirm" or self.refutes(known):

@@ -108,7 +108,8 @@ class Tuner:
         except KeyboardInterrupt:
             self._record.warn(Caution.INTERRUPTED)
             undecided = self._record.best is None and not self._record.comparisons
-            if undecided and (leader := gate.incumbent(self._record.judgements)):
+            leader = gate.incumbent(self._record.judgements) if undecided else None
+            if leader and leader.trial.variant != self._record.baseline.variant:
                 self._record.best = leader.trial.variant
         if self._record.best is None and self._record.judgements and self._is_stand_in:
             # Nothing is proven faster, but what stands in for the engine as shipped works, which that does not.

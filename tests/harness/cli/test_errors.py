@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 
 from harness.cli import app
 
@@ -21,6 +22,12 @@ def test_a_database_without_room_is_a_full_disk(tmp_path: Path) -> None:
     error = failing(
         f"sqlite:///{tmp_path / 'study.db'}", "CREATE TABLE t (i INTEGER PRIMARY KEY, t TEXT UNIQUE)"
     )
+    assert app._sentence(error) == "the disk is full; make room or choose another folder with --out"
+
+
+def test_a_storage_without_room_is_a_full_disk_too() -> None:
+    error = StorageInternalError("An exception is raised during the commit.")
+    error.__cause__ = failing("sqlite://", "CREATE TABLE t (i INTEGER PRIMARY KEY, t TEXT UNIQUE)")
     assert app._sentence(error) == "the disk is full; make room or choose another folder with --out"
 
 

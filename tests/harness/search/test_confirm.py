@@ -94,13 +94,16 @@ class Rehearsed:
     dies: Mapping[int, Variant] = field(default_factory=dict)
     left_s: float = 1000.0
     of: FailureKind = FailureKind.CRASH
+    starts_s: Mapping[Variant, float] = field(default_factory=dict)
+    begins: Callable[[], None] = lambda: None
     rounds: list[tuple[tuple[Variant, ...], list[int]]] = field(default_factory=list)
 
     def interleaved_round(
         self, bench: Bench, variants: Sequence[Variant], pages: Sequence[int], number: int, limits: Limits
     ) -> Round:
         self.rounds.append((tuple(variants), list(pages)))
-        self.left_s -= 2.5 * len(pages) * len(variants)
+        self.begins()
+        self.left_s -= 2.5 * len(pages) * len(variants) + sum(self.starts_s.values())
         if dead := self.dies.get(number):
             raise SideFailedError(variants.index(dead), Failure(self.of, "open", "no room"))
         # Each side's figures carry its name, for what is dropped to be seen.
@@ -108,7 +111,8 @@ class Rehearsed:
             (Block((PageRecord(v.id, (), 1.0, {}),) * len(pages), 2.5 * len(pages)),) for v in variants
         )
         names = [int(v.id[:4], 16) / 1e9 for v in variants]
-        return Round(blocks, tuple(names), tuple(names[1:]), tuple(names))
+        starts_s = tuple(self.starts_s.get(v, name) for v, name in zip(variants, names, strict=True))
+        return Round(blocks, starts_s, tuple(names[1:]), tuple(names))
 
 
 BASE, FIRST, SECOND, THIRD = (Variant(name, "cpu", {}) for name in ("base", "first", "second", "third"))
@@ -187,6 +191,27 @@ def test_a_finalist_that_fails_takes_nothing_but_its_own_part_along(tmp_path: Pa
         assert [own[0].pages[0].page_id for own in one.blocks] == [side.id for side in read.sides]
         assert one.cold_start_s[1:] == one.log_ratios == one.peak_rss_mib[1:]
         assert len(one.cold_start_s) == 3
+
+
+def test_a_finalist_that_started_at_once_leaves_the_time_of_the_others_starts(tmp_path: Path) -> None:
+    lab = Rehearsed({1: SECOND}, starts_s={BASE: 60.0, FIRST: 60.0})
+    read = proof(lab, tmp_path, so_far=SideBySide((BASE, FIRST, SECOND)))
+    assert read.sides == (BASE, FIRST)
+    assert len(read.rounds) == 5
+    assert {len(pages) for _, pages in lab.rounds} == {4}
+    assert lab.left_s >= 0
+
+
+@pytest.mark.parametrize("moment", ["begins", "reads", "keeps"])
+def test_an_interrupt_leaves_whole_rounds_whenever_it_comes(tmp_path: Path, moment: str) -> None:
+    def stop(at: str) -> None:
+        if at == moment and len(lab.rounds) == 3:
+            raise KeyboardInterrupt
+
+    lab = Rehearsed(begins=lambda: stop("reads"))
+    read = proof(lab, tmp_path, keep=lambda _: stop("keeps"), begins=lambda *_: stop("begins"))
+    assert read.stopped
+    assert len(read.rounds) == (2 if moment == "reads" else 3)
 
 
 def test_a_baseline_that_fails_in_company_gets_less_of_it_and_its_rounds_stay(tmp_path: Path) -> None:

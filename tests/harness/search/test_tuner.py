@@ -60,17 +60,17 @@ class Silent:
 
 
 class Killed(Silent):
-    """Ends the run as a kill does, when the round of that number begins."""
+    """Ends the run as a kill does, or by another exception, when the round of that number begins."""
 
-    def __init__(self, killed_at: int = 0) -> None:
+    def __init__(self, killed_at: int = 0, by: type[BaseException] = SystemExit) -> None:
         super().__init__()
-        self.killed_at = killed_at
+        self.killed_at, self.by = killed_at, by
         self.began: list[int] = []
 
     def round(self, number: int, rounds: int) -> None:
         self.began.append(number)
         if number == self.killed_at:
-            raise SystemExit
+            raise self.by
 
 
 @cache
@@ -248,7 +248,29 @@ def test_a_run_that_is_killed_in_its_proof_goes_on_with_the_rounds_it_has(
     assert all(len(found.log_ratios) == listener.began[-1] for found in study.comparisons)
     assert [trial.number for trial in study.trials if trial.phase != "confirm"] == searched
     assert study.spent_s >= kept.spent_s
-    assert not folder.proof_json.exists()
+
+
+def test_a_run_that_is_stopped_in_its_proof_goes_on_with_what_was_judged(
+    scripted: str, tmp_path: Path
+) -> None:
+    work = task(tmp_path, FAST)
+    folder = RunFolder.create(tmp_path / "run")
+    begun = Tuner(work, folder, MACHINE, Killed(5, KeyboardInterrupt)).run()
+    assert begun.best is not None
+    assert {len(found.log_ratios) for found in begun.comparisons} == {4}
+    folder.study_db.unlink()
+    header = replace(work.header, spent_s=begun.spent_s, best=begun.best, comparisons=begun.comparisons)
+    listener = Killed()
+    study = Tuner(replace(work, header=header), folder, MACHINE, listener).run(begun.trials)
+    assert listener.began[0] == 5
+    assert [found.b for found in study.comparisons] == [found.b for found in begun.comparisons]
+    assert {len(found.log_ratios) for found in study.comparisons} == {listener.began[-1]}
+    assert [trial.number for trial in study.trials] == [trial.number for trial in begun.trials]
+    for before, after in zip(begun.trials, study.trials, strict=True):
+        if before.phase == "confirm":
+            assert isinstance(before.outcome, Measurement)
+            assert isinstance(after.outcome, Measurement)
+            assert len(after.outcome.pages) > len(before.outcome.pages)
 
 
 @pytest.mark.parametrize("after", ["save_trial", "keep"])
@@ -279,7 +301,6 @@ def test_a_run_that_is_killed_while_its_proof_is_judged_keeps_it_once(
     sides = [trial.variant.id for trial in study.trials if trial.phase == "confirm"]
     assert len(sides) == len(set(sides)) == len(study.comparisons) + 1
     assert {found.b.id for found in study.comparisons} | {study.trials[0].variant.id} == set(sides)
-    assert not folder.proof_json.exists()
 
 
 def test_an_interrupted_run_leaves_the_best_so_far(scripted: str, tmp_path: Path) -> None:
@@ -288,6 +309,12 @@ def test_an_interrupted_run_leaves_the_best_so_far(scripted: str, tmp_path: Path
     assert study.best is not None
     assert study.best.settings["page_ms"] == 20
     assert not study.comparisons
+
+
+def test_a_run_that_is_stopped_before_anything_is_faster_has_no_best(scripted: str, tmp_path: Path) -> None:
+    study = tuner(tmp_path, task(tmp_path, FAST), interrupt_at=1).run()
+    assert Caution.INTERRUPTED.sentence in study.cautions
+    assert study.best is None
 
 
 def test_without_ground_truth_the_baseline_is_the_reference(scripted: str, tmp_path: Path) -> None:
