@@ -159,6 +159,14 @@ def test_it_ends_where_the_space_is_exhausted(tmp_path: Path) -> None:
     assert 0.8 * space <= len({j.trial.variant.id for j in found}) <= space
 
 
+def test_a_sampler_that_knows_nothing_new_does_not_end_what_has_a_known_way_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.search.proposals._ATTEMPTS", 0)
+    start: list[dict[str, Setting]] = [{"model": "tiny", "batch": 2}]
+    assert len(search(proposals(tmp_path, Experiment(start=start)), 12)) == 12
+
+
 def test_one_value_fixes_a_knob_and_the_unnamed_keep_their_defaults(tmp_path: Path) -> None:
     experiment = Experiment(search={"model": ["tiny"], "runtime": ["onnx", "vino"]})
     found = search(proposals(tmp_path, experiment), 20)

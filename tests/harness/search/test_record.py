@@ -60,6 +60,23 @@ def test_accuracy_is_kept_by_the_settings_that_it_depends_on(scripted: str, tmp_
     assert record.reads_worse([block(4), block(12, first=4)]) is None
 
 
+def test_a_run_that_is_taken_up_knows_what_stood_in_for_ground_truth_in_its_proof(
+    scripted: str, tmp_path: Path
+) -> None:
+    work = task(tmp_path, FAST, truth=False)
+    record = Record(work.header, work.pages, RunFolder.create(tmp_path / "run"), MACHINE, lambda: 0.0, [])
+
+    def trial(number: int, phase: str, page: int, text: str) -> TrialResult:
+        read = PageRecord(work.header.references[page].page_id, (Line(text),), 1.0, {})
+        outcome = Measurement(1.0, (Block((read,), 1.0),))
+        return TrialResult(number, work.space.variant({}), phase, 0.0, 1.0, outcome)
+
+    searched = trial(0, "baseline", 0, "searched")
+    record.recall([searched, trial(1, "confirm", 1, "proven")])
+    record.set_baseline(searched)
+    assert [reference.text for reference in record.references[:3]] == ["searched", "proven", ""]
+
+
 def test_the_first_pages_of_a_trial_are_judged_by_those_of_others_as_fast(
     scripted: str, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from harness.errors import UserError
 from harness.experiments import Experiment
 from harness.machine import Caution, detect
 from harness.outcome import tuned_config
-from harness.search import plan, yardstick
+from harness.search import confirm, plan, proving, yardstick
 from harness.search.gate import Judgement
 from harness.search.record import Record
 from harness.search.tuner import Task, Tuner
@@ -309,6 +309,21 @@ def test_an_interrupted_run_leaves_the_best_so_far(scripted: str, tmp_path: Path
     assert study.best is not None
     assert study.best.settings["page_ms"] == 20
     assert not study.comparisons
+
+
+def test_a_baseline_that_fails_once_in_the_proof_keeps_what_it_measured(
+    scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = confirm.side_by_side
+
+    def crowded(*works: Any, **told: Any) -> confirm.SideBySide:
+        read = real(*works, **told)
+        return replace(read, failed=((read.sides[0], Failure(FailureKind.OOM, "open", "no room")),))
+
+    monkeypatch.setattr(proving, "side_by_side", crowded)
+    config = tuned_config(tuner(tmp_path, task(tmp_path, FAST)).run())
+    assert config is not None
+    assert config.evidence is not None
 
 
 def test_a_run_that_is_stopped_before_anything_is_faster_has_no_best(scripted: str, tmp_path: Path) -> None:
