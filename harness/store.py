@@ -101,7 +101,7 @@ class RunFolder:
 
     @property
     def proof_json(self) -> Path:
-        """A proof under way; gone once it is judged."""
+        """The rounds of the proof, under way or judged."""
         return self.root / "proof.json"
 
     @property

@@ -1,4 +1,4 @@
-"""A proof under way: it takes a third of a run and more, so every round is kept, and a killed run goes on with it."""
+"""The proof, kept round by round: it takes a third of a run and more, and a run that is taken up goes on with it."""
 
 from dataclasses import dataclass
 from pathlib import Path
